@@ -1,0 +1,1 @@
+"""Checkpointing, early stopping, progress bars and summaries for lt."""

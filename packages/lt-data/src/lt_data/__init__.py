@@ -1,0 +1,1 @@
+"""Data modules, datasets and samplers for lt."""

@@ -1,0 +1,1 @@
+"""Experiment loggers for lt: CSV files and TensorBoard."""

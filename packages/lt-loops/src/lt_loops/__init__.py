@@ -1,0 +1,1 @@
+"""The Trainer of lt and the loops it runs."""

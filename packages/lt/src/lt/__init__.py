@@ -1,0 +1,1 @@
+"""Train PyTorch models: write the module, lt runs the loops, devices, precision, checkpoints and logs."""
