@@ -1,0 +1,292 @@
+"""The log sink: what ``self.log`` writes to and what progress bars, loggers and callbacks read from.
+
+Writing finds the key's slot and copies one scalar; reading reduces in bulk. The sink keeps one book per stage, because
+validation runs in the middle of a training epoch without disturbing what that epoch has logged so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lt_core.errors import MisconfigurationException
+from lt_core.log.batch_size import batch_size_of
+from lt_core.log.metric_slot import MetricSlot, find_metric_attribute, is_metric
+from lt_core.log.options import LogOptions, RawOptions, resolve_options
+from lt_core.log.reading import read_scalars
+from lt_core.log.slot import Slot, Totals
+from lt_core.rank_zero import WarningCache
+
+__all__ = ["Exchange", "LogSink", "Metrics"]
+
+Key = tuple[str, "str | None", "int | None"]
+AnySlot = Slot | MetricSlot
+Exchange = Callable[[Mapping[str, Totals]], "dict[str, Totals]"]
+"""Combines the totals of all ranks: what a distributed strategy plugs into `LogSink.exchange`."""
+
+_warnings = WarningCache()
+
+
+class Metrics:
+    """What can be read at one moment, by destination.
+
+    Attributes:
+        callback: For callbacks: the plain and the ``_step`` / ``_epoch`` names, scalar tensors.
+        logger: For loggers.
+        progress_bar: For the progress bar.
+    """
+
+    __slots__ = ("callback", "logger", "progress_bar")
+
+    def __init__(self) -> None:
+        self.callback: dict[str, Tensor] = {}
+        self.logger: dict[str, Tensor] = {}
+        self.progress_bar: dict[str, Tensor] = {}
+
+
+class LogSink:
+    """Keeps what is logged, per stage.
+
+    Attributes:
+        fx: The hook that is running; hook calls keep it up to date.
+        batch: The batch that is being worked on, from which a batch size is told if one is needed; None between batches.
+        dataloader_idx: The running evaluation loader, None when there is only one.
+        device: Where logged numbers become tensors.
+        exchange: Combines totals over ranks, None on a single process.
+        epoch_ended: Whether readers get the epoch's values rather than the last step's.
+
+    Example:
+        >>> sink = LogSink()
+        >>> sink.open("train")
+        >>> sink.fx = "training_step"
+        >>> options = (False, None, None, None, "mean", False, False, None, True, None, False)
+        >>> sink.log(torch.nn.Identity(), "loss", 0.5, options, None, None)
+        >>> sink.read().callback
+        {'loss': tensor(0.5000)}
+    """
+
+    __slots__ = ("_books", "_sized", "_slots", "_training", "batch", "dataloader_idx", "device", "epoch_ended", "exchange", "fx", "has_loggers", "stage")  # fmt: skip
+
+    def __init__(self, device: torch.device | None = None, *, has_loggers: bool = True) -> None:
+        self.fx: str | None = None
+        self.batch: Any = None
+        self.dataloader_idx: int | None = None
+        self.device = device or torch.device("cpu")
+        self.exchange: Exchange | None = None
+        self.epoch_ended = False
+        self.has_loggers = has_loggers
+        self.stage: str | None = None
+        self._books: dict[str, dict[Key, AnySlot]] = {}
+        self._slots: dict[Key, AnySlot] | None = None
+        self._training = False
+        self._sized: tuple[Any, int] | None = None
+
+    # -- stages
+
+    def open(self, stage: str) -> None:
+        """Turn to the book of ``stage``: ``train``, ``sanity_check``, ``validate`` or ``test``.
+
+        The book keeps what it held; `reset` empties it.
+        """
+        self.stage = stage
+        self._slots = self._books.setdefault(stage, {})
+        self._training = stage == "train"
+        self.epoch_ended = False
+        self.dataloader_idx = None
+        self.batch = None
+
+    def close(self) -> None:
+        """Turn to no book: logging is a mistake until the next `open`."""
+        self.stage = None
+        self._slots = None
+        self.batch = None
+
+    def reset(self) -> None:
+        """Empty the open book for the next epoch, metric objects included."""
+        if self._slots is None:
+            return
+        for slot in self._slots.values():
+            slot.reset()
+        self.epoch_ended = False
+
+    # -- writing
+
+    def log(
+        self,
+        module: nn.Module,
+        name: str,
+        value: Any,
+        raw: RawOptions,
+        batch_size: int | None,
+        metric_attribute: str | None,
+    ) -> None:
+        """Keep one value under the running hook's key ``name``; see `LightningModule.log`."""
+        slots = self._slots
+        slot = None if slots is None else slots.get((name, self.fx, self.dataloader_idx))
+        if slot is None or slot.raw != raw:
+            slot = self._open_slot(slot, module, name, value, raw, metric_attribute)
+        if not slot.weighted:
+            slot.add(value, 1)
+        elif batch_size is not None:
+            slot.add(value, batch_size)
+        else:
+            slot.add(value, 1 if self.batch is None else self._batch_size(name))
+
+    def _batch_size(self, name: str) -> int:
+        sized = self._sized
+        if sized is None or sized[0] is not self.batch:
+            sized = self._sized = (self.batch, batch_size_of(self.batch, name))
+        return sized[1]
+
+    def _open_slot(
+        self,
+        slot: AnySlot | None,
+        module: nn.Module,
+        name: str,
+        value: Any,
+        raw: RawOptions,
+        metric_attribute: str | None,
+    ) -> AnySlot:
+        if not isinstance(name, str):
+            raise MisconfigurationException(f"`self.log({name!r}, …)`: the key is a {type(name).__name__}. Expected a string.")
+        if slot is not None and slot.raw is None and slot.options == resolve_options(self.fx, name, raw):
+            slot.raw = raw  # restored from a checkpoint, met for the first time
+            return slot
+        if slot is not None:
+            raise MisconfigurationException(
+                f"`self.log({name!r}, …)` was called twice in `{self.fx}` with different arguments. Expected the same "
+                "options at every call: use one set of options, or another key."
+            )
+        if self._slots is None:
+            raise MisconfigurationException(
+                f"`self.log({name!r}, …)` was called in `{self.fx}` while nothing is collected. Expected a call during "
+                "training, validation or testing: metrics cannot be logged while predicting."
+            )
+        options = resolve_options(self.fx, name, raw)
+        if raw[1] is True and not self.has_loggers:
+            _warnings.warn(
+                f"`self.log({name!r}, logger=True)`: this trainer has no logger, so the value goes nowhere. "
+                "Configure one with `Trainer(logger=…)`."
+            )
+        if is_metric(value):
+            attribute = find_metric_attribute(module, value, name, metric_attribute)
+            self._check_unshared(name, attribute, value)
+            slot = MetricSlot(name, options, raw, self.dataloader_idx, value, attribute)
+        else:
+            slot = Slot(name, options, raw, self.dataloader_idx)
+        self._slots[(name, self.fx, self.dataloader_idx)] = slot
+        return slot
+
+    def _check_unshared(self, name: str, attribute: str, metric: Any) -> None:
+        for other in (self._slots or {}).values():
+            if isinstance(other, MetricSlot) and other.metric is metric and other.name == name:
+                if other.dataloader_idx != self.dataloader_idx:
+                    raise MisconfigurationException(
+                        f"`self.log({name!r}, …)` logs the one metric `{attribute}` for the loaders "
+                        f"{other.dataloader_idx} and {self.dataloader_idx}. Expected one metric object per loader: their "
+                        "values would be mixed."
+                    )
+
+    # -- reading
+
+    def _fill(self, slot: AnySlot, value: Tensor, metrics: Metrics, *, step: bool) -> None:
+        options = slot.options
+        suffix = ""
+        if slot.dataloader_idx is not None and options.add_dataloader_idx:
+            suffix = f"/dataloader_idx_{slot.dataloader_idx}"
+        plain = slot.name + suffix
+        forked = plain
+        if options.on_step and options.on_epoch:
+            forked = f"{slot.name}_{'step' if step else 'epoch'}{suffix}"
+        if options.logger:
+            metrics.logger[forked] = value
+        if options.prog_bar:
+            metrics.progress_bar[forked] = value
+        if self._training or not step:
+            metrics.callback[plain] = value
+            metrics.callback[forked] = value
+
+    def _steps(self, only: int | None) -> Iterator[tuple[AnySlot, Tensor]]:
+        for slot in (self._slots or {}).values():
+            if slot.options.on_step and (only is None or slot.dataloader_idx in (None, only)):
+                value = slot.last(self.device)
+                if value is not None:
+                    yield slot, value if slot.options.enable_graph else value.clone()
+
+    def _epochs(self) -> Iterator[tuple[AnySlot, Tensor]]:
+        slots = [slot for slot in (self._slots or {}).values() if slot.options.on_epoch]
+        sums: dict[str, Totals] = {}
+        for index, slot in enumerate(slots):
+            totals = slot.totals() if isinstance(slot, Slot) else None
+            if totals is not None:
+                sums[str(index)] = totals
+        if self.exchange is not None:
+            synced = {key: totals for key, totals in sums.items() if slots[int(key)].options.sync_dist}
+            sums.update(self.exchange(synced))
+        for index, slot in enumerate(slots):
+            value = slot.epoch(sums.get(str(index))) if isinstance(slot, Slot) else slot.epoch_value()
+            if value is not None:
+                yield slot, value
+
+    def read(self, dataloader_idx: int | None = None) -> Metrics:
+        """Return what the open book holds now: step values during an epoch, epoch values once it has ended.
+
+        Args:
+            dataloader_idx: With step values, keep those of this evaluation loader only.
+        """
+        metrics = Metrics()
+        step = not self.epoch_ended
+        with torch.inference_mode(mode=False):
+            for slot, value in self._steps(dataloader_idx) if step else self._epochs():
+                self._fill(slot, value, metrics, step=step)
+        return metrics
+
+    def read_per_loader(self, num_loaders: int) -> list[dict[str, float]]:
+        """Return the epoch's logger values, one dict per evaluation loader; keys of no loader stand in every dict."""
+        rows: list[Metrics] = [Metrics() for _ in range(num_loaders)]
+        for slot, value in self._epochs():
+            for index in range(num_loaders):
+                if slot.dataloader_idx in (None, index):
+                    self._fill(slot, value, rows[index], step=False)
+        return [read_scalars(row.logger) for row in rows]
+
+    @property
+    def keys(self) -> set[str]:
+        """All keys that were logged in the open book."""
+        return {name for name, _, _ in self._slots or {}}
+
+    # -- state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the values of all books in safe types, so that an interrupted epoch can go on."""
+        return {
+            stage: [
+                {"name": name, "fx": fx, "dataloader_idx": index, "options": slot.options.to_dict(), **slot.state_dict()}
+                for (name, fx, index), slot in book.items()
+            ]
+            for stage, book in self._books.items()
+            if book
+        }
+
+    def load_state_dict(self, state: dict[str, Any], module: nn.Module) -> None:
+        """Take back what `state_dict` returned; logged metric objects are found in ``module`` by their names."""
+        children = dict(module.named_modules())
+        self._books.clear()
+        for stage, entries in state.items():
+            book = self._books.setdefault(stage, {})
+            for entry in entries:
+                name, index = entry["name"], entry["dataloader_idx"]
+                options = LogOptions(sync_dist_group=None, **entry["options"])
+                slot: AnySlot
+                if "attribute" not in entry:
+                    slot = Slot(name, options, None, index)
+                elif entry["attribute"] in children:
+                    metric = children[entry["attribute"]]
+                    slot = MetricSlot(name, options, None, index, metric, entry["attribute"])
+                else:
+                    continue
+                slot.load_state_dict(entry, self.device)
+                book[(name, entry["fx"], index)] = slot

@@ -1,0 +1,76 @@
+"""What has been published so far: the three metric dictionaries of a trainer, read from the sink when somebody looks."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lt_core.log.reading import read_scalars
+from lt_core.log.sink import LogSink
+
+__all__ = ["MetricsBoard"]
+
+
+class MetricsBoard:
+    """Keeps the last published values and brings them up to date at each look.
+
+    Args:
+        sink: Where values are logged.
+
+    Example:
+        >>> MetricsBoard(LogSink()).callback_metrics
+        {}
+    """
+
+    __slots__ = ("_bar", "_callback", "_logged", "_sink")
+
+    def __init__(self, sink: LogSink) -> None:
+        self._sink = sink
+        self._callback: dict[str, Tensor] = {}
+        self._logged: dict[str, Tensor] = {}
+        self._bar: dict[str, Tensor] = {}
+
+    def publish(self) -> dict[str, Tensor]:
+        """Take over what the sink holds now.
+
+        Returns:
+            The part that goes to the loggers.
+        """
+        metrics = self._sink.read(self._sink.dataloader_idx)
+        self._callback.update(metrics.callback)
+        self._logged.update(metrics.logger)
+        self._bar.update(metrics.progress_bar)
+        return metrics.logger
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._callback.clear()
+        self._logged.clear()
+        self._bar.clear()
+
+    def to_cpu(self) -> None:
+        """Move all values to the CPU, as at the end of a run."""
+        for metrics in (self._callback, self._logged, self._bar):
+            for name, value in metrics.items():
+                metrics[name] = value.cpu()
+
+    @property
+    def callback_metrics(self) -> dict[str, Tensor]:
+        """Everything logged, under plain and forked names."""
+        self.publish()
+        return self._callback
+
+    @callback_metrics.setter
+    def callback_metrics(self, values: dict[str, Tensor]) -> None:
+        self._callback = values
+
+    @property
+    def logged_metrics(self) -> dict[str, Tensor]:
+        """What goes to loggers."""
+        self.publish()
+        return self._logged
+
+    @property
+    def progress_bar_metrics(self) -> dict[str, float]:
+        """What goes to the progress bar, read in one copy."""
+        self.publish()
+        return read_scalars(self._bar)
