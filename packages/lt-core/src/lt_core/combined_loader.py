@@ -233,7 +233,7 @@ class CombinedLoader(Iterable[Any]):
                 f" {len(self._flattened)} loaders given now keep a state. Resume with the loaders that were used when"
                 " the checkpoint was saved."
             )
-        for iterable, state in zip(stateful, states):
+        for iterable, state in zip(stateful, states, strict=True):
             iterable.load_state_dict(state)
 
     def _stateful(self) -> list[Any]:
@@ -242,13 +242,14 @@ class CombinedLoader(Iterable[Any]):
 
 
 def _iterate_min_size(iterables: list[Any], limits: list[_Number], build: _Build) -> Generator[_Item, None, None]:
-    together = zip(*(iter(iterable) for iterable in iterables))
+    together = zip(*(iter(iterable) for iterable in iterables), strict=False)
     for index, batches in enumerate(itertools.islice(together, _stop(min(limits, default=0)))):
         yield build(batches), index, 0
 
 
 def _iterate_max_size(iterables: list[Any], limits: list[_Number], build: _Build) -> Generator[_Item, None, None]:
-    limited = (itertools.islice(iter(iterable), _stop(limit)) for iterable, limit in zip(iterables, limits))
+    pairs = zip(iterables, limits, strict=True)
+    limited = [itertools.islice(iter(iterable), _stop(limit)) for iterable, limit in pairs]
     ended = object()
     for index, batches in enumerate(itertools.zip_longest(*limited, fillvalue=ended)):
         yield build([None if batch is ended else batch for batch in batches]), index, 0
@@ -280,7 +281,7 @@ def _iterate_max_size_cycle(iterables: list[Any], limits: list[_Number], build: 
 
 
 def _iterate_sequential(iterables: list[Any], limits: list[_Number], _: _Build) -> Generator[_Item, None, None]:
-    for position, (iterable, limit) in enumerate(zip(iterables, limits)):
+    for position, (iterable, limit) in enumerate(zip(iterables, limits, strict=True)):
         if limit == 0:
             continue
         for index, batch in enumerate(itertools.islice(iter(iterable), _stop(limit))):
@@ -300,7 +301,7 @@ class _ModeRule:
 
     def length(self, lengths: list[_Number], limits: list[_Number] | None) -> _Number:
         if limits is not None:
-            lengths = [min(length, limit) for length, limit in zip(lengths, limits)]
+            lengths = [min(length, limit) for length, limit in zip(lengths, limits, strict=True)]
         return self._combine(lengths)
 
 
@@ -349,7 +350,7 @@ def _packer(tree: Any) -> _Build:
     """Return what makes a collection like ``tree`` of as many batches as it has members."""
     if isinstance(tree, Mapping):
         keys = tuple(tree)
-        return lambda batches: dict(zip(keys, batches))
+        return lambda batches: dict(zip(keys, batches, strict=True))
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return lambda batches: type(tree)(*batches)
     if isinstance(tree, tuple):
