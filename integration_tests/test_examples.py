@@ -1,0 +1,105 @@
+"""The examples run as their readers run them: as programs, offline, from an empty folder."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+def run_example(name: str, *arguments: str, cwd: Path) -> str:
+    command = [sys.executable, "-W", "error::DeprecationWarning:__main__", str(ROOT / "examples" / name), *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("quickstart")
+    return folder, run_example("quickstart.py", "--data-dir", "data", cwd=folder)
+
+
+def test_the_quickstart_learns_to_read_digits(quickstart: tuple[Path, str]) -> None:
+    """At least 95 of 100 digits that it has never seen are read right."""
+    _, output = quickstart
+
+    [accuracy] = re.findall(r"^test accuracy: +([\d.]+)$", output, re.MULTILINE)
+
+    assert float(accuracy) >= 0.95
+
+
+def test_the_quickstart_names_a_checkpoint_that_loads_safely(quickstart: tuple[Path, str]) -> None:
+    """The path it prints is a file that holds weights and hyperparameters and nothing that has to be trusted."""
+    folder, output = quickstart
+
+    [path] = re.findall(r"^best checkpoint: +(.+)$", output, re.MULTILINE)
+    checkpoint = torch.load(folder / path, weights_only=True)  # noqa: TID251 - any program can read it so
+
+    assert checkpoint["hyper_parameters"] == {"channels": 16, "lr": 2e-3}
+    assert "net.0.weight" in checkpoint["state_dict"]
+
+
+def test_the_quickstart_writes_curves_and_a_table(quickstart: tuple[Path, str]) -> None:
+    """TensorBoard's events and the CSV file have the validation accuracy of every epoch."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder, output = quickstart
+    [line] = re.findall(r"^see the curves: +(.+)$", output, re.MULTILINE)
+    command = shlex.split(line)
+    logs = folder / command[command.index("--logdir") + 1]
+
+    events = EventAccumulator(str(logs / "digits" / "version_0")).Reload()
+    [table] = logs.glob("digits_csv/version_*/metrics.csv")
+    header, *rows = table.read_text().splitlines()
+    column = header.split(",").index("val_accuracy")
+    in_table = [float(cell) for row in rows if (cell := row.split(",")[column])]
+
+    assert len(in_table) >= 5
+    assert [event.value for event in events.Scalars("val_accuracy")] == pytest.approx(in_table)
+
+
+def test_the_data_are_the_scanned_digits_in_the_format_of_mnist(quickstart: tuple[Path, str]) -> None:
+    """The class that torchvision has for MNIST reads them, and shrunk again they are scikit-learn's images."""
+    from sklearn.datasets import load_digits
+    from torchvision.datasets import MNIST
+
+    folder, _ = quickstart
+    parts = [MNIST(folder / "data" / "digits", train=train) for train in (True, False)]
+    images, labels = load_digits(return_X_y=True)
+
+    assert [len(part) for part in parts] == [1437, 360]
+    assert all(part.data.shape[1:] == (28, 28) for part in parts)
+    assert sorted(torch.cat([part.targets for part in parts]).tolist()) == sorted(labels.tolist())
+    mean_grey = torch.cat([part.data for part in parts]).float().mean().item()
+    assert mean_grey == pytest.approx(images.mean() * 255 / 16, rel=0.05)
+
+
+def test_the_readme_gives_the_command_that_ci_runs() -> None:
+    """What a newcomer pastes to run the tests is what every change has to pass."""
+    readme = (ROOT / "README.md").read_text()
+
+    blocks = [block.strip() for block in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL)]
+
+    assert len(blocks) == 2
+    assert blocks[0] == blocks[1] + " -s demo"
+    assert blocks[1] in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_program_in_the_readme_runs(tmp_path: Path) -> None:
+    """The first code that a reader sees is complete."""
+    [program] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    check = "\nassert trainer.current_epoch == 20 and trainer.callback_metrics['train_loss'] < 0.1"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program + check], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
