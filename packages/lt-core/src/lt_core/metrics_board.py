@@ -29,6 +29,11 @@ class MetricsBoard:
         self._logged: dict[str, Tensor] = {}
         self._bar: dict[str, Tensor] = {}
 
+    @property
+    def sink(self) -> LogSink:
+        """Where values are logged."""
+        return self._sink
+
     def publish(self) -> dict[str, Tensor]:
         """Take over what the sink holds now.
 
@@ -40,6 +45,18 @@ class MetricsBoard:
         self._logged.update(metrics.logger)
         self._bar.update(metrics.progress_bar)
         return metrics.logger
+
+    def publish_callback_metrics(self) -> dict[str, Tensor]:
+        """Return `callback_metrics`; a function for those who read them later, if at all."""
+        return self.callback_metrics
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what callbacks can read, for a checkpoint."""
+        return {name: value.detach().clone() for name, value in self._callback.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state_dict` returned."""
+        self._callback.update(state)
 
     def reset(self) -> None:
         """Forget everything."""

@@ -56,6 +56,7 @@ class LogSink:
         dataloader_idx: The running evaluation loader, None when there is only one.
         device: Where logged numbers become tensors.
         exchange: Combines totals over ranks, None on a single process.
+        logs_steps: Whether the open book holds a key whose step values go to the loggers.
         epoch_ended: Whether readers get the epoch's values rather than the last step's.
 
     Example:
@@ -68,7 +69,7 @@ class LogSink:
         {'loss': tensor(0.5000)}
     """
 
-    __slots__ = ("_books", "_sized", "_slots", "_training", "batch", "dataloader_idx", "device", "epoch_ended", "exchange", "fx", "has_loggers", "stage")  # fmt: skip
+    __slots__ = ("_books", "_sized", "_slots", "_training", "batch", "dataloader_idx", "device", "epoch_ended", "exchange", "fx", "has_loggers", "logs_steps", "stage")  # fmt: skip
 
     def __init__(self, device: torch.device | None = None, *, has_loggers: bool = True) -> None:
         self.fx: str | None = None
@@ -77,6 +78,7 @@ class LogSink:
         self.device = device or torch.device("cpu")
         self.exchange: Exchange | None = None
         self.epoch_ended = False
+        self.logs_steps = False
         self.has_loggers = has_loggers
         self.stage: str | None = None
         self._books: dict[str, dict[Key, AnySlot]] = {}
@@ -94,6 +96,7 @@ class LogSink:
         self.stage = stage
         self._slots = self._books.setdefault(stage, {})
         self._training = stage == "train"
+        self.logs_steps = any(slot.options.on_step and slot.options.logger for slot in self._slots.values())
         self.epoch_ended = False
         self.dataloader_idx = None
         self.batch = None
@@ -111,6 +114,11 @@ class LogSink:
         for slot in self._slots.values():
             slot.reset()
         self.epoch_ended = False
+
+    def clear(self) -> None:
+        """Forget all books, as at the beginning of a run: nothing of another module's keys remains."""
+        self._books.clear()
+        self.close()
 
     # -- writing
 
@@ -178,6 +186,7 @@ class LogSink:
         else:
             slot = Slot(name, options, raw, self.dataloader_idx)
         self._slots[(name, self.fx, self.dataloader_idx)] = slot
+        self.logs_steps = self.logs_steps or (options.on_step and options.logger)
         return slot
 
     def _check_unshared(self, name: str, attribute: str, metric: Any) -> None:
