@@ -356,10 +356,15 @@ class TrainerBase:
         """
         if storage_options is not None:
             raise TypeError(f"`storage_options={storage_options!r}` is not supported by files on a local disk. Expected None.")
-        checkpoint = dump_checkpoint(self, self.lightning_module, weights_only=bool(weights_only))
+        extra = self.checkpoint_entries()
+        checkpoint = dump_checkpoint(self, self.lightning_module, weights_only=bool(weights_only), extra=extra)
         if self.is_global_zero:
             save_checkpoint_file(checkpoint, filepath)
         self.strategy.barrier("save_checkpoint")
+
+    def checkpoint_entries(self) -> dict[str, Any]:
+        """Return further top-level entries for a checkpoint: what this trainer's loop must remember."""
+        return {}
 
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Print once per node."""

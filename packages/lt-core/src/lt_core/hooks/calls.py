@@ -65,16 +65,19 @@ def is_overridden(name: str, instance: object, parent: type) -> bool:
 class HookCall:
     """One hook with everybody who implements it.
 
-    Calling it runs the implementers in order, tells the log sink which hook is running, and returns what the last of
-    them returned.
+    Calling it runs the implementers in order, tells the log sink which hook is running, and returns what the module
+    returned; what callbacks return means nothing.
     """
 
-    __slots__ = ("_functions", "_position", "name")
+    __slots__ = ("_answers", "_functions", "_position", "name")
 
-    def __init__(self, name: str, functions: Iterable[Callable[..., Any]], position: _Position) -> None:
+    def __init__(
+        self, name: str, functions: Iterable[Callable[..., Any]], position: _Position, *, answers: bool = False
+    ) -> None:
         self.name = name
         self._functions = tuple(functions)
         self._position = position
+        self._answers = answers  # whether the last function is the module's
 
     @property
     def functions(self) -> tuple[Callable[..., Any], ...]:
@@ -90,7 +93,7 @@ class HookCall:
                 result = function(*args, **kwargs)
         finally:
             position.fx = outer
-        return result
+        return result if self._answers else None
 
 
 HookCalls = dict[str, "HookCall | None"]
@@ -135,6 +138,7 @@ def resolve_hook_calls(
         if "callback" not in hook.owners and not name.startswith("on_"):
             continue
         functions: list[Callable[..., Any]] = []
+        answers = False
         late: list[Callable[..., Any]] = []
         if "callback" in hook.owners:
             for callback in listed:
@@ -147,6 +151,7 @@ def resolve_hook_calls(
             function = bind_hook(name, module, LightningModule)
             if function is not None:
                 functions.append(wrap(name, module, function) if wrap else function)
+                answers = not late
         functions += late
-        calls[name] = HookCall(name, functions, position) if functions else None
+        calls[name] = HookCall(name, functions, position, answers=answers) if functions else None
     return calls
