@@ -1,0 +1,151 @@
+"""The pieces of which `RichProgressBar` is made; in a module of their own because importing them imports rich."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
+from rich.progress_bar import ProgressBar as RichBar
+from rich.style import Style
+from rich.text import Text
+
+from lt_callbacks.progress.plain_lines import format_value
+
+__all__ = [
+    "BatchesProcessedColumn",
+    "CustomBarColumn",
+    "CustomProgress",
+    "CustomTimeColumn",
+    "MetricsTextColumn",
+    "ProcessingSpeedColumn",
+]
+
+_WIDTH_WITHOUT_METRICS = 80
+
+
+class CustomBarColumn(BarColumn):
+    """A bar that pulses where the total is not known."""
+
+    def render(self, task: Task) -> RichBar:
+        """Draw the bar of a task."""
+        known = task.total is not None and math.isfinite(task.total)
+        return RichBar(
+            total=max(0.0, task.total or 0.0) if known else None,
+            completed=max(0, task.completed),
+            width=None if self.bar_width is None else max(1, self.bar_width),
+            pulse=not task.started or not known,
+            animation_time=task.get_time(),
+            style=self.style,
+            complete_style=self.complete_style,
+            finished_style=self.finished_style,
+            pulse_style=self.pulse_style,
+        )
+
+
+class CustomTimeColumn(ProgressColumn):
+    """The time that has passed and the time that remains."""
+
+    def __init__(self, style: str | Style) -> None:
+        self.style = style
+        super().__init__()
+
+    def render(self, task: Task) -> Text:
+        """Write both times."""
+        passed = task.finished_time if task.finished else task.elapsed
+        known = task.total is not None and math.isfinite(task.total)
+        return Text(f"{_clock(passed)} • {_clock(task.time_remaining if known else None)}", style=self.style)
+
+
+class BatchesProcessedColumn(ProgressColumn):
+    """The batches done, of how many."""
+
+    def __init__(self, style: str | Style) -> None:
+        self.style = style
+        super().__init__()
+
+    def render(self, task: Task) -> RenderableType:
+        """Write both counts."""
+        known = task.total is not None and math.isfinite(task.total)
+        total = str(int(task.total or 0)) if known else "--"
+        return Text(f"{int(task.completed)}/{total}", style=self.style)
+
+
+class ProcessingSpeedColumn(ProgressColumn):
+    """The batches per second."""
+
+    def __init__(self, style: str | Style) -> None:
+        self.style = style
+        super().__init__()
+
+    def render(self, task: Task) -> RenderableType:
+        """Write the speed."""
+        speed = task.finished_speed or task.speed or 0.0
+        return Text(f"{speed:.2f}it/s", style=self.style)
+
+
+class MetricsTextColumn(ProgressColumn):
+    """The metrics, beside the bar of one task.
+
+    Args:
+        style: The style of the text.
+        delimiter: What stands between two metrics.
+        metrics_format: The format of floats.
+    """
+
+    def __init__(self, style: str | Style, delimiter: str, metrics_format: str) -> None:
+        self.style = style
+        self.task_id: TaskID | None = None
+        self.is_beside = True
+        self._delimiter = delimiter
+        self._format = metrics_format
+        self._text = ""
+        super().__init__()
+
+    @property
+    def text(self) -> Text:
+        """All metrics in one line."""
+        return Text(self._text, style=self.style, justify="left")
+
+    def update(self, metrics: Mapping[str, Any]) -> None:
+        """Take over what is to be shown."""
+        self._text = self._delimiter.join(
+            f"{name}: {format_value(value, self._format)}" for name, value in metrics.items()
+        )
+
+    def render(self, task: Task) -> Text:
+        """Write the metrics beside the bar they belong to."""
+        return self.text if self.is_beside and task.id == self.task_id else Text("")
+
+
+class CustomProgress(Progress):
+    """A display that is drawn when told to, by nobody else and by no thread.
+
+    Metrics stand beside the bar where they fit, and below it otherwise.
+    """
+
+    def __init__(self, *columns: str | ProgressColumn, metrics: MetricsTextColumn, console: Console) -> None:
+        self._metrics = metrics
+        super().__init__(*columns, metrics, auto_refresh=False, console=console)
+
+    def refresh(self) -> None:
+        """Do nothing: rich calls this at every change of a task; see `draw`."""
+
+    def draw(self) -> None:
+        """Draw now."""
+        super().refresh()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return the bars, and the metrics if there is no room beside them."""
+        text = self._metrics.text
+        self._metrics.is_beside = len(text) + _WIDTH_WITHOUT_METRICS <= self.console.width
+        yield self.make_tasks_table(self.tasks)
+        if text.plain and not self._metrics.is_beside:
+            yield text
+
+
+def _clock(seconds: float | None) -> str:
+    return "-:--:--" if seconds is None else str(timedelta(seconds=int(seconds)))

@@ -1,0 +1,23 @@
+"""Where the output goes: a terminal, a notebook, or a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+__all__ = ["in_notebook", "is_terminal"]
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a stream is a terminal in which a line can be redrawn."""
+    if stream is None or stream.closed or os.environ.get("TERM", "") == "dumb":
+        return False
+    return stream.isatty()
+
+
+def in_notebook() -> bool:
+    """Tell whether the code runs in a notebook, whose output is no terminal and can still be redrawn."""
+    kernel = sys.modules.get("ipykernel")
+    shell = sys.modules.get("IPython")
+    return kernel is not None and shell is not None and shell.get_ipython() is not None
