@@ -1,0 +1,43 @@
+"""64-bit floating point throughout: for numerically delicate models, at twice the memory."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from lt_loops.precision.base import Precision
+from lt_loops.precision.contexts import DefaultDtypeContext
+from lt_loops.precision.convert import cast_floats
+
+__all__ = ["DoublePrecision"]
+
+
+class DoublePrecision(Precision):
+    """Weights, inputs and new tensors in 64 bits.
+
+    Example:
+        >>> precision = DoublePrecision()
+        >>> precision.convert_module(torch.nn.Linear(1, 1)).weight.dtype
+        torch.float64
+    """
+
+    precision: str = "64-true"
+    converts_input: ClassVar[bool] = True
+
+    def convert_module(self, module: nn.Module) -> nn.Module:  # noqa: D102
+        return module.double()
+
+    def convert_input(self, data: Any) -> Any:  # noqa: D102
+        return cast_floats(data, torch.float64)
+
+    def convert_output(self, data: Any) -> Any:  # noqa: D102
+        return cast_floats(data, torch.get_default_dtype())
+
+    def step_context(self) -> AbstractContextManager[Any] | None:  # noqa: D102
+        return DefaultDtypeContext(torch.float64)
+
+    def tensor_init_context(self) -> AbstractContextManager[Any]:  # noqa: D102
+        return DefaultDtypeContext(torch.float64)
