@@ -6,7 +6,7 @@ It favours being read over being fast; `lt_loops.Trainer` is the one to train wi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from lt_core.loop_trainer import LoopTrainer
 from lt_core.module import LightningModule
 from lt_core.seed import isolate_rng
 from lt_core.state import RunningStage, TrainerFn
+from lt_core.testing.batches import as_list, count_batches, limited, step_outputs
 
 __all__ = ["MiniTrainer"]
 
@@ -145,11 +146,11 @@ class MiniTrainer(LoopTrainer):
     def predict(
         self, model: LightningModule, loader: Any = None, ckpt_path: str | Path | None = None, datamodule: Any = None
     ) -> list[Any]:
-        """Return what ``predict_step`` returns for each batch; lists of them, one per loader, when there are several."""
+        """Return what ``predict_step`` returns for each batch, in one list per loader when there are several."""
         with self.run(TrainerFn.PREDICTING, model, datamodule, ckpt_path):
             self.predict_dataloaders = self._loaders("predict", loader)
-            loaders = _as_list(self.predict_dataloaders)
-            self.num_predict_batches = [_count(loader, self.limit_val_batches) for loader in loaders]
+            loaders = as_list(self.predict_dataloaders)
+            self.num_predict_batches = [count_batches(loader, self.limit_val_batches) for loader in loaders]
             with self.collecting(RunningStage.PREDICTING), torch.inference_mode(), self.evaluating_module("predict"):
                 self.call("on_predict_start")
                 self.call("on_predict_epoch_start")
@@ -170,15 +171,15 @@ class MiniTrainer(LoopTrainer):
 
     def _load_data(self, model: LightningModule, train_loader: Any, val_loader: Any) -> None:
         self.train_dataloader = self._loaders("train", train_loader)
-        self.num_training_batches = _count(self.train_dataloader, self.limit_train_batches)
+        self.num_training_batches = count_batches(self.train_dataloader, self.limit_train_batches)
         source = self.datamodule if self.datamodule is not None else model
         has_loader = val_loader is not None or is_overridden("val_dataloader", source, LightningModule)
         self.enable_validation = (
             has_loader and is_overridden("validation_step", model, LightningModule) and self.limit_val_batches != 0
         )
         self.val_dataloaders = self._loaders("val", val_loader) if self.enable_validation else None
-        loaders = _as_list(self.val_dataloaders)
-        self.num_val_batches = [_count(loader, self.limit_val_batches) for loader in loaders]
+        loaders = as_list(self.val_dataloaders)
+        self.num_val_batches = [count_batches(loader, self.limit_val_batches) for loader in loaders]
         self.num_sanity_val_batches = [min(count, self.num_sanity_val_steps) for count in self.num_val_batches]
         self.val_check_batch = self._validation_period()
 
@@ -204,7 +205,7 @@ class MiniTrainer(LoopTrainer):
             sampler.set_epoch(self.current_epoch)  # type: ignore[union-attr]
         self.call("on_train_epoch_start")
         skip, self._resume_at = self._resume_at, 0
-        for batch_idx, batch, is_last in _limited(self.train_dataloader, self.num_training_batches):
+        for batch_idx, batch, is_last in limited(self.train_dataloader, self.num_training_batches):
             if batch_idx < skip:
                 continue
             self.is_last_batch = is_last
@@ -232,7 +233,7 @@ class MiniTrainer(LoopTrainer):
                 self._step_schedulers("epoch", self.current_epoch + 1)
         else:
             self._window_open = False
-            outputs = _outputs(self.step("training_step", batch, batch_idx), detach=True)
+            outputs = step_outputs(self.step("training_step", batch, batch_idx), detach=True)
         self._batches_done = batch_idx + 1
         self._in_batch = True
         self.call("on_train_batch_end", outputs, batch, batch_idx)
@@ -256,7 +257,7 @@ class MiniTrainer(LoopTrainer):
 
         def closure() -> Tensor | None:
             result.clear()
-            result.update(_outputs(self.step("training_step", batch, batch_idx), detach=False))
+            result.update(step_outputs(self.step("training_step", batch, batch_idx), detach=False))
             loss = result.get("loss")
             if loss is None:
                 return None
@@ -318,7 +319,7 @@ class MiniTrainer(LoopTrainer):
         if not self._window_open:
             self._within("on_validation_model_zero_grad")
         with torch.no_grad():
-            self._evaluate(RunningStage.VALIDATING, "validation", _as_list(self.val_dataloaders), self.num_val_batches)
+            self._evaluate(RunningStage.VALIDATING, "validation", as_list(self.val_dataloaders), self.num_val_batches)
 
     def _sanity_check(self) -> None:
         if not self.enable_validation or not self.num_sanity_val_steps:
@@ -327,7 +328,7 @@ class MiniTrainer(LoopTrainer):
         with isolate_rng(), self.collecting(stage):
             self.call("on_sanity_check_start")
             with torch.no_grad():
-                loaders = _as_list(self.val_dataloaders)
+                loaders = as_list(self.val_dataloaders)
                 self._evaluate(stage, "validation", loaders, self.num_sanity_val_batches)
             self.call("on_sanity_check_end")
         self.metrics_board.reset()
@@ -340,12 +341,12 @@ class MiniTrainer(LoopTrainer):
         validating = fn is TrainerFn.VALIDATING
         with self.run(fn, model, datamodule, ckpt_path), torch.inference_mode():
             loaders = self._loaders("val" if validating else "test", loader)
-            counts = [_count(loader, self.limit_val_batches) for loader in _as_list(loaders)]
+            counts = [count_batches(loader, self.limit_val_batches) for loader in as_list(loaders)]
             if validating:
                 self.val_dataloaders, self.num_val_batches = loaders, counts
-                return self._evaluate(RunningStage.VALIDATING, "validation", _as_list(loaders), counts)
+                return self._evaluate(RunningStage.VALIDATING, "validation", as_list(loaders), counts)
             self.test_dataloaders, self.num_test_batches = loaders, counts
-            return self._evaluate(RunningStage.TESTING, "test", _as_list(loaders), counts)
+            return self._evaluate(RunningStage.TESTING, "test", as_list(loaders), counts)
 
     def _evaluate(
         self, stage: RunningStage, name: str, loaders: list[Any], counts: list[int | float]
@@ -366,11 +367,11 @@ class MiniTrainer(LoopTrainer):
         self, name: str, loaders: list[Any], counts: list[int | float]
     ) -> Iterator[tuple[int, int, Any]]:
         """Run the step and its batch hooks on each batch; yield the loader's index, the batch's, and the output."""
-        for index, (loader, count) in enumerate(zip(loaders, counts)):
+        for index, (loader, count) in enumerate(zip(loaders, counts, strict=True)):
             extra = (index,) if len(loaders) > 1 else ()
-            for batch_idx, batch, _ in _limited(loader, count):
+            for batch_idx, fetched, _ in limited(loader, count):
                 self.sink.dataloader_idx = extra[0] if extra else None
-                batch = self.batch_to_device(batch, index)
+                batch = self.batch_to_device(fetched, index)
                 self.call(f"on_{name}_batch_start", batch, batch_idx, *extra)
                 output = self.step(f"{name}_step", batch, batch_idx, *extra)
                 self.call(f"on_{name}_batch_end", output, batch, batch_idx, *extra)
@@ -393,52 +394,3 @@ class MiniTrainer(LoopTrainer):
         progress = checkpoint.get("progress", {})
         self._resume_at = progress.get("batches", 0)
         self.sink.load_state_dict(progress.get("logged", {}), self.lightning_module)
-
-
-def _as_list(loaders: Any) -> list[Any]:
-    if loaders is None:
-        return []
-    return list(loaders) if isinstance(loaders, (list, tuple)) else [loaders]
-
-
-def _count(loader: Any, limit: float | None) -> int | float:
-    """Return how many batches a loader gives under a limit, infinite when it does not tell."""
-    try:
-        length: int | float = len(loader)
-    except (TypeError, NotImplementedError):
-        length = math.inf
-    if limit is None:
-        return length
-    return min(length, limit) if isinstance(limit, int) else int(length * limit)
-
-
-def _limited(loader: Iterable[Any], count: int | float) -> Iterator[tuple[int, Any, bool]]:
-    """Yield index, batch and whether it is the last one; one batch is read ahead to know."""
-    if not count:
-        return
-    iterator = iter(loader)
-    nothing = object()
-    batch = next(iterator, nothing)
-    index = 0
-    while batch is not nothing:
-        following = next(iterator, nothing) if index + 1 < count else nothing
-        yield index, batch, following is nothing
-        batch = following
-        index += 1
-
-
-def _outputs(returned: Any, *, detach: bool) -> dict[str, Any]:
-    """Bring what ``training_step`` returned into a dict."""
-    if returned is None:
-        return {}
-    if isinstance(returned, Tensor):
-        return {"loss": returned.detach() if detach else returned}
-    if isinstance(returned, Mapping):
-        if "loss" not in returned and not detach:
-            raise MisconfigurationException(
-                f"`training_step` returned a dict with the keys {sorted(returned)}. Expected `loss` among them."
-            )
-        return dict(returned)
-    raise MisconfigurationException(
-        f"`training_step` returned {returned!r}. Expected the loss as a tensor, a dict with `loss`, or None."
-    )

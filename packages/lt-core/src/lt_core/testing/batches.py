@@ -1,0 +1,63 @@
+"""Loaders and step outputs, brought into one form for the simple trainer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from lt_core.errors import MisconfigurationException
+
+__all__ = ["as_list", "count_batches", "limited", "step_outputs"]
+
+
+def as_list(loaders: Any) -> list[Any]:
+    """Return no, one or several loaders as a list."""
+    if loaders is None:
+        return []
+    return list(loaders) if isinstance(loaders, (list, tuple)) else [loaders]
+
+
+def count_batches(loader: Any, limit: float | None) -> int | float:
+    """Return how many batches a loader gives under a limit, infinite when it does not tell."""
+    try:
+        length: int | float = len(loader)
+    except (TypeError, NotImplementedError):
+        length = math.inf
+    if limit is None:
+        return length
+    return min(length, limit) if isinstance(limit, int) else int(length * limit)
+
+
+def limited(loader: Iterable[Any], count: int | float) -> Iterator[tuple[int, Any, bool]]:
+    """Yield index, batch and whether it is the last one; one batch is read ahead to know."""
+    if not count:
+        return
+    iterator = iter(loader)
+    nothing = object()
+    batch = next(iterator, nothing)
+    index = 0
+    while batch is not nothing:
+        following = next(iterator, nothing) if index + 1 < count else nothing
+        yield index, batch, following is nothing
+        batch = following
+        index += 1
+
+
+def step_outputs(returned: Any, *, detach: bool) -> dict[str, Any]:
+    """Bring what ``training_step`` returned into a dict."""
+    if returned is None:
+        return {}
+    if isinstance(returned, Tensor):
+        return {"loss": returned.detach() if detach else returned}
+    if isinstance(returned, Mapping):
+        if "loss" not in returned and not detach:
+            raise MisconfigurationException(
+                f"`training_step` returned a dict with the keys {sorted(returned)}. Expected `loss` among them."
+            )
+        return dict(returned)
+    raise MisconfigurationException(
+        f"`training_step` returned {returned!r}. Expected the loss as a tensor, a dict with `loss`, or None."
+    )
