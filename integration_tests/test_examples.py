@@ -93,13 +93,15 @@ def test_the_readme_gives_the_command_that_ci_runs() -> None:
     assert blocks[1] in (ROOT / ".ci" / "run").read_text()
 
 
-def test_the_program_in_the_readme_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "readme", [ROOT / "README.md", *sorted(ROOT.glob("packages/*/README.md"))], ids=lambda path: path.parent.name
+)
+def test_the_program_in_each_readme_runs(readme: Path, tmp_path: Path) -> None:
     """The first code that a reader sees is complete."""
-    [program] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    check = "\nassert trainer.current_epoch == 20 and trainer.callback_metrics['train_loss'] < 0.1"
+    [program] = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
 
     done = subprocess.run(
-        [sys.executable, "-c", program + check], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
 
     assert done.returncode == 0, done.stderr
