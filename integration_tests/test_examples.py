@@ -41,7 +41,7 @@ def test_the_quickstart_names_a_checkpoint_that_loads_safely(quickstart: tuple[P
     folder, output = quickstart
 
     [path] = re.findall(r"^best checkpoint: +(.+)$", output, re.MULTILINE)
-    checkpoint = torch.load(folder / path, weights_only=True)  # noqa: TID251 - any program can read it so
+    checkpoint = torch.load(folder / path, weights_only=True)
 
     assert checkpoint["hyper_parameters"] == {"channels": 16, "lr": 2e-3}
     assert "net.0.weight" in checkpoint["state_dict"]
