@@ -379,7 +379,7 @@ def _apply_defaults(values: dict[str, Any]) -> None:
         values["num_sanity_val_steps"] = math.inf
     if values["deterministic"] and values["benchmark"]:
         rank_zero_warn(
-            f"`benchmark=True` lets cuDNN pick algorithms by trial; `deterministic={values["deterministic"]!r}` asks"
+            f"`benchmark=True` lets cuDNN pick algorithms by trial; `deterministic={values['deterministic']!r}` asks"
             " for the same bits each run. Leave `benchmark` out where runs must repeat.",
             category=PossibleUserWarning,
         )
