@@ -91,8 +91,8 @@ def _scheduler(given: Any, monitor: str | None = None) -> SchedulerConfig:
     config = SchedulerConfig(**{"monitor": monitor, **given})
     if not isinstance(config.scheduler, (LRScheduler, ReduceLROnPlateau)):
         raise MisconfigurationException(
-            f"`configure_optimizers` returned {config.scheduler!r} where a learning rate scheduler belongs. Expected one "
-            "of `torch.optim.lr_scheduler`, or a dict with the entry `scheduler`."
+            f"`configure_optimizers` returned {config.scheduler!r} where a learning rate scheduler belongs. Expected "
+            "one of `torch.optim.lr_scheduler`, or a dict with the entry `scheduler`."
         )
     config.reduce_on_plateau = config.reduce_on_plateau or isinstance(config.scheduler, ReduceLROnPlateau)
     return config

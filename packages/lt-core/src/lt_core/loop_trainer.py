@@ -12,21 +12,22 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
-from torch.optim import Optimizer
+from typing import TYPE_CHECKING, Any
 
 from lt_core.checkpoint import restore_callbacks, restore_datamodule, restore_module, restore_optimizers
 from lt_core.checkpoint_file import load_checkpoint_file
 from lt_core.configured_optimizers import configured_optimizers
 from lt_core.hooks.calls import HookCalls, is_overridden, resolve_hook_calls
 from lt_core.log.reading import read_scalars
-from lt_core.log.sink import LogSink
 from lt_core.module import LightningModule
 from lt_core.state import RunningStage, TrainerFn, TrainerState, TrainerStatus
 from lt_core.trainer_base import TrainerBase
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
+
+    from lt_core.log.sink import LogSink
 
 __all__ = ["LoopTrainer"]
 
@@ -40,6 +41,7 @@ class LoopTrainer(TrainerBase):
         default_root_dir: Where files go unless told otherwise; by default the current folder.
 
     Example:
+        >>> import torch
         >>> from lt_core.testing import BoringModel
         >>> class Once(LoopTrainer):
         ...     def fit(self, module, batch):
@@ -72,9 +74,9 @@ class LoopTrainer(TrainerBase):
     ) -> Iterator[None]:
         """Do all that comes before and after a loop.
 
-        Before: the hooks from ``configure_callbacks`` to ``on_fit_start``, hyperparameters to the loggers, a checkpoint.
-        After: the hooks from ``on_fit_end`` to ``teardown``, and the loggers' ``finalize``. When the loop raises, the
-        callbacks and loggers are told instead.
+        Before: the hooks from ``configure_callbacks`` to ``on_fit_start``, hyperparameters to the loggers, the
+        checkpoint. After: the hooks from ``on_fit_end`` to ``teardown``, and the loggers' ``finalize``. When the loop
+        raises, the callbacks and loggers are told instead.
 
         Args:
             fn: What is being done.

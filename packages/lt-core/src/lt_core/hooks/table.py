@@ -103,7 +103,7 @@ HOOKS: dict[str, Hook] = {
         Hook("configure_callbacks", _M, (), "first of all, at every entry point", returns="a callback or several"),
         Hook("prepare_data", _MD, (), "before setup, once per node: download, write to disk"),
         Hook("setup", _MCD, ("stage",), "the run begins, on every rank: data module, callbacks, module", keywords=True),
-        Hook("configure_model", _M, (), "after setup, under the precision's and strategy's contexts; create big layers"),
+        Hook("configure_model", _M, (), "after setup, under the contexts of precision and strategy; create big layers"),
         Hook("configure_sharded_model", _M, (), "the old name of configure_model"),
         Hook("on_load_checkpoint", _MC, ("checkpoint",), "a checkpoint was read, before states are restored"),
         Hook("configure_optimizers", _M, (), "fit only, after the model is on its device", returns="optimizers"),
@@ -205,7 +205,6 @@ HOOKS: dict[str, Hook] = {
         Hook("teardown", _MCD, ("stage",), "the run ends well: data module, callbacks, module", keywords=True),
     )
 }
-
 
 
 def hook_names(owner: Owner) -> tuple[str, ...]:

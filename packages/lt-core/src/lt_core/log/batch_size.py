@@ -57,7 +57,9 @@ def batch_size_of(batch: Any, name: str = "…") -> int:
         return next(iter(sizes))
     if found and not sizes:
         return 1
-    reason = f"its tensors have the first dimensions {sorted(sizes)}" if found else f"{type(batch).__name__!r} holds no tensor"
+    reason = f"its tensors have the first dimensions {sorted(sizes)}"
+    if not found:
+        reason = f"the batch, a {type(batch).__name__}, holds no tensor"
     raise MisconfigurationException(
         f"The batch size cannot be told from the batch: {reason}. An epoch mean is weighted by batch size, so pass it: "
         f"`self.log({name!r}, value, batch_size=…)`."

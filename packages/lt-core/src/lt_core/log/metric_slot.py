@@ -6,20 +6,25 @@ torchmetrics is no dependency: anything with ``update``, ``compute`` and ``reset
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError
-from lt_core.log.options import LogOptions, RawOptions
+
+if TYPE_CHECKING:
+    from lt_core.log.options import LogOptions, RawOptions
 
 __all__ = ["MetricSlot", "is_metric", "named_metrics"]
 
 
+_METHODS = ("update", "compute", "reset")
+
+
 def is_metric(value: object) -> bool:
     """Tell whether ``value`` behaves like a torchmetrics ``Metric``."""
-    return isinstance(value, nn.Module) and all(callable(getattr(value, name, None)) for name in ("update", "compute", "reset"))
+    return isinstance(value, nn.Module) and all(callable(getattr(value, name, None)) for name in _METHODS)
 
 
 def named_metrics(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -67,8 +72,8 @@ class MetricSlot:
         """Note that the metric was logged; its state is its own."""
         if value is not self.metric:
             raise MisconfigurationException(
-                f"`self.log({self.name!r}, …)` got another object than the metric that was logged under this key before. "
-                "Expected one metric object per key: log the other one under another key."
+                f"`self.log({self.name!r}, …)` got another object than the metric that was logged under this key "
+                "before. Expected one metric object per key: log the other one under another key."
             )
         self._fresh = True
 
@@ -85,11 +90,12 @@ class MetricSlot:
 
     def _checked(self, value: Any) -> Tensor:
         if isinstance(value, Tensor) and value.numel() == 1:
-            return value.detach().reshape(())
+            # A copy: the result may be the very state that the metric goes on to change.
+            return value.detach().clone().reshape(())
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise MisconfigurationValueError(
-            f"The metric {type(self.metric).__name__} logged as {self.name!r} computed {shape}. Expected a tensor with one "
-            "element: log the parts of its result one by one with `self.log_dict(…)`."
+            f"The metric {type(self.metric).__name__} logged as {self.name!r} computed {shape}. Expected a tensor with "
+            "one element: log the parts of its result one by one with `self.log_dict(…)`."
         )
 
     def reset(self) -> None:
@@ -98,12 +104,43 @@ class MetricSlot:
         self._fresh = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return whether the metric was logged; its own state is saved with the metric."""
-        return {"attribute": self.attribute, "fresh": self._fresh}
+        """Return whether the metric was logged, and the states that torchmetrics leaves out of the module's own.
+
+        A metric that keeps its values in buffers is saved with the module.
+        """
+        states = getattr(self.metric, "metric_state", None)
+        return {
+            "attribute": self.attribute,
+            "fresh": self._fresh,
+            "states": _copied(states) if isinstance(states, dict) else None,
+            "updates": getattr(self.metric, _UPDATES, None),
+        }
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Take back what `state_dict` returned."""
         self._fresh = bool(state["fresh"])
+        if state["states"] is None:
+            return
+        for name, value in _copied(state["states"], device).items():
+            setattr(self.metric, name, value)
+        if state["updates"] is not None:
+            setattr(self.metric, _UPDATES, state["updates"])
+
+
+_UPDATES = "_update_count"
+"""Where torchmetrics counts updates, by which it weights the states that are means; it offers no setter."""
+
+
+def _copied(states: dict[str, Any], device: torch.device | None = None) -> dict[str, Any]:
+    """Return the states, tensors or lists of tensors, as copies."""
+
+    def copy(value: Any) -> Any:
+        return torch.clone(value.detach()).to(device) if isinstance(value, Tensor) else value
+
+    return {
+        name: [copy(each) for each in value] if isinstance(value, list) else copy(value)
+        for name, value in states.items()
+    }
 
 
 def find_metric_attribute(module: nn.Module, metric: nn.Module, name: str, metric_attribute: str | None) -> str:
@@ -118,8 +155,8 @@ def find_metric_attribute(module: nn.Module, metric: nn.Module, name: str, metri
             return metric_attribute
         names = [known for known, _ in named_metrics(module)]
         raise MisconfigurationException(
-            f"`self.log({name!r}, metric_attribute={metric_attribute!r})`: no metric of the module has this name. Expected "
-            f"one of {names}."
+            f"`self.log({name!r}, metric_attribute={metric_attribute!r})`: the module has no such metric, or another "
+            f"one was logged. Expected the name of the logged object, one of {names}."
         )
     for attribute, child in module.named_modules():
         if child is metric:

@@ -40,5 +40,5 @@ def read_scalars(values: Mapping[str, Tensor]) -> dict[str, float]:
             event.record(torch.cuda.current_stream(device))
             event.synchronize()
             stacked = host
-        result.update(zip(names, stacked.tolist()))
+        result.update(zip(names, stacked.tolist(), strict=True))
     return result

@@ -52,7 +52,7 @@ class LogSink:
 
     Attributes:
         fx: The hook that is running; hook calls keep it up to date.
-        batch: The batch that is being worked on, from which a batch size is told if one is needed; None between batches.
+        batch: The batch that is being worked on, by which values are weighted if need be; None between batches.
         dataloader_idx: The running evaluation loader, None when there is only one.
         device: Where logged numbers become tensors.
         exchange: Combines totals over ranks, None on a single process.
@@ -69,7 +69,21 @@ class LogSink:
         {'loss': tensor(0.5000)}
     """
 
-    __slots__ = ("_books", "_sized", "_slots", "_training", "batch", "dataloader_idx", "device", "epoch_ended", "exchange", "fx", "has_loggers", "logs_steps", "stage")  # fmt: skip
+    __slots__ = (
+        "_books",
+        "_sized",
+        "_slots",
+        "_training",
+        "batch",
+        "dataloader_idx",
+        "device",
+        "epoch_ended",
+        "exchange",
+        "fx",
+        "has_loggers",
+        "logs_steps",
+        "stage",
+    )
 
     def __init__(self, device: torch.device | None = None, *, has_loggers: bool = True) -> None:
         self.fx: str | None = None
@@ -106,6 +120,7 @@ class LogSink:
         self.stage = None
         self._slots = None
         self.batch = None
+        self._sized = None
 
     def reset(self) -> None:
         """Empty the open book for the next epoch, metric objects included."""
@@ -159,9 +174,12 @@ class LogSink:
         metric_attribute: str | None,
     ) -> AnySlot:
         if not isinstance(name, str):
-            raise MisconfigurationException(f"`self.log({name!r}, …)`: the key is a {type(name).__name__}. Expected a string.")
-        if slot is not None and slot.raw is None and slot.options == resolve_options(self.fx, name, raw):
-            slot.raw = raw  # restored from a checkpoint, met for the first time
+            raise MisconfigurationException(
+                f"`self.log({name!r}, …)`: the key is a {type(name).__name__}. Expected a string."
+            )
+        options = resolve_options(self.fx, name, raw)
+        if slot is not None and slot.raw is None and slot.options.to_dict() == options.to_dict():
+            slot.raw, slot.options = raw, options  # restored from a checkpoint, met for the first time
             return slot
         if slot is not None:
             raise MisconfigurationException(
@@ -173,7 +191,6 @@ class LogSink:
                 f"`self.log({name!r}, …)` was called in `{self.fx}` while nothing is collected. Expected a call during "
                 "training, validation or testing: metrics cannot be logged while predicting."
             )
-        options = resolve_options(self.fx, name, raw)
         if raw[1] is True and not self.has_loggers:
             _warnings.warn(
                 f"`self.log({name!r}, logger=True)`: this trainer has no logger, so the value goes nowhere. "
@@ -191,13 +208,13 @@ class LogSink:
 
     def _check_unshared(self, name: str, attribute: str, metric: Any) -> None:
         for other in (self._slots or {}).values():
-            if isinstance(other, MetricSlot) and other.metric is metric and other.name == name:
-                if other.dataloader_idx != self.dataloader_idx:
-                    raise MisconfigurationException(
-                        f"`self.log({name!r}, …)` logs the one metric `{attribute}` for the loaders "
-                        f"{other.dataloader_idx} and {self.dataloader_idx}. Expected one metric object per loader: their "
-                        "values would be mixed."
-                    )
+            same = isinstance(other, MetricSlot) and other.metric is metric and other.name == name
+            if same and other.dataloader_idx != self.dataloader_idx:
+                raise MisconfigurationException(
+                    f"`self.log({name!r}, …)` logs the one metric `{attribute}` for the loaders "
+                    f"{other.dataloader_idx} and {self.dataloader_idx}. Expected one metric object per loader: their "
+                    "values would be mixed."
+                )
 
     # -- reading
 
@@ -229,7 +246,7 @@ class LogSink:
         slots = [slot for slot in (self._slots or {}).values() if slot.options.on_epoch]
         sums: dict[str, Totals] = {}
         for index, slot in enumerate(slots):
-            totals = slot.totals() if isinstance(slot, Slot) else None
+            totals = slot.totals(self.device) if isinstance(slot, Slot) else None
             if totals is not None:
                 sums[str(index)] = totals
         if self.exchange is not None:
@@ -271,19 +288,14 @@ class LogSink:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the values of all books in safe types, so that an interrupted epoch can go on."""
-        return {
-            stage: [
-                {"name": name, "fx": fx, "dataloader_idx": index, "options": slot.options.to_dict(), **slot.state_dict()}
-                for (name, fx, index), slot in book.items()
-            ]
-            for stage, book in self._books.items()
-            if book
-        }
+        return {stage: [_entry(key, slot) for key, slot in book.items()] for stage, book in self._books.items() if book}
 
     def load_state_dict(self, state: dict[str, Any], module: nn.Module) -> None:
         """Take back what `state_dict` returned; logged metric objects are found in ``module`` by their names."""
         children = dict(module.named_modules())
         self._books.clear()
+        if self.stage is not None:
+            self._slots = self._books.setdefault(self.stage, {})
         for stage, entries in state.items():
             book = self._books.setdefault(stage, {})
             for entry in entries:
@@ -299,3 +311,8 @@ class LogSink:
                     continue
                 slot.load_state_dict(entry, self.device)
                 book[(name, entry["fx"], index)] = slot
+
+
+def _entry(key: Key, slot: AnySlot) -> dict[str, Any]:
+    name, fx, index = key
+    return {"name": name, "fx": fx, "dataloader_idx": index, "options": slot.options.to_dict(), **slot.state_dict()}

@@ -8,14 +8,16 @@ changes in place afterwards keep the value that it had when it was logged.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from lt_core.errors import MisconfigurationTypeError, MisconfigurationValueError
-from lt_core.log.options import LogOptions, RawOptions
 from lt_core.rank_zero import WarningCache
+
+if TYPE_CHECKING:
+    from lt_core.log.options import LogOptions, RawOptions
 
 __all__ = ["RING", "Slot", "Totals"]
 
@@ -45,8 +47,10 @@ class Totals:
             return other if not self.weight else self
         if self.reduction in ("mean", "sum"):
             value = self.value + other.value
+        elif self.reduction == "min":
+            value = torch.minimum(self.value, other.value)
         else:
-            value = torch.minimum(self.value, other.value) if self.reduction == "min" else torch.maximum(self.value, other.value)
+            value = torch.maximum(self.value, other.value)
         return Totals(value, self.weight + other.weight, self.reduction)
 
     def result(self) -> Tensor:
@@ -54,6 +58,11 @@ class Totals:
         if self.reduction != "mean":
             return self.value
         return self.value / self.weight if self.weight else torch.full_like(self.value, float("nan"))
+
+
+def _number_dtype() -> torch.dtype:
+    """Return the dtype in which plain numbers are published: the default one, but never below 32 bits."""
+    return torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
 
 
 def _wide(device: torch.device) -> torch.dtype:
@@ -91,7 +100,7 @@ class Slot:
         self.options = options
         self.raw = raw
         self.dataloader_idx = dataloader_idx
-        self.dtype = torch.float32
+        self.dtype = _number_dtype()
         self._weighted = options.on_epoch and options.reduction == "mean"
         self._cells: list[Tensor] = []
         self._count = 0
@@ -130,6 +139,7 @@ class Slot:
                 "reduce it first, for example with `.mean()`."
             )
         if self.options.enable_graph:
+            self._take_dtype(value)
             kept = value.reshape(()).clone()
             self._last = kept
             if self.options.on_epoch:
@@ -138,7 +148,7 @@ class Slot:
         if not self._cells:
             self._allocate(value)
         if value.requires_grad:
-            value = value.detach()
+            value = value.data  # half the price of detach(), and gone after the copy
         self._next_cell(weight).copy_(value if value.ndim == 0 else value.reshape(()))
 
     def _next_cell(self, weight: float) -> Tensor:
@@ -182,11 +192,11 @@ class Slot:
             total = min(total, value) if reduction == "min" else max(total, value)
         self._numbers = (total, total_weight + weight)
 
-    def _allocate(self, value: Tensor) -> None:
+    def _take_dtype(self, value: Tensor) -> None:
         if value.is_complex():
             raise MisconfigurationTypeError(
-                f"`self.log({self.name!r}, …)` got the complex value of dtype {value.dtype}. Expected a real number: log "
-                "its absolute value or its parts."
+                f"`self.log({self.name!r}, …)` got the complex value of dtype {value.dtype}. Expected a real number: "
+                "log its absolute value or its parts."
             )
         if not value.is_floating_point():
             _warnings.warn(
@@ -194,6 +204,9 @@ class Slot:
                 "Convert it to a floating point dtype to choose yourself."
             )
         self.dtype = torch.float64 if value.dtype == torch.float64 else torch.float32
+
+    def _allocate(self, value: Tensor) -> None:
+        self._take_dtype(value)
         # A cell made under inference_mode could not be written to outside of it.
         with torch.inference_mode(mode=False), torch.no_grad():
             cells = torch.zeros(RING if self.options.on_epoch else 1, dtype=self.dtype, device=value.device)
@@ -220,8 +233,12 @@ class Slot:
             reduced = {"sum": values.sum, "min": values.min, "max": values.max}[reduction]()
             return Totals(reduced, len(cells), reduction)
 
-    def totals(self) -> Totals | None:
-        """Return what the epoch has so far, without changing it; None when nothing was logged."""
+    def totals(self, device: torch.device) -> Totals | None:
+        """Return what the epoch has so far, without changing it; None when nothing was logged.
+
+        Args:
+            device: Where logged numbers become a tensor.
+        """
         if self._graph:
             return self._graph_totals()
         totals = self._total
@@ -230,7 +247,9 @@ class Slot:
             totals = pending if totals is None else totals.merge(pending)
         if self._numbers is not None:
             value, weight = self._numbers
-            numbers = Totals(torch.tensor(value, dtype=torch.float64), weight, self.options.reduction)
+            device = device if totals is None else totals.value.device
+            # full() fills on the device, where tensor() would copy there and wait.
+            numbers = Totals(torch.full((), value, dtype=_wide(device), device=device), weight, self.options.reduction)
             totals = numbers if totals is None else totals.merge(numbers)
         return totals
 
@@ -247,7 +266,7 @@ class Slot:
         """Return the last value as a scalar tensor ``[]``, or None when there is none; may be a view."""
         if self._last is None or isinstance(self._last, Tensor):
             return self._last
-        return torch.tensor(self._last, dtype=torch.get_default_dtype(), device=device)
+        return torch.full((), self._last, dtype=self.dtype, device=device)
 
     def epoch(self, totals: Totals | None) -> Tensor | None:
         """Return the epoch's value of ``totals`` in the key's dtype, ``[]``."""
@@ -272,6 +291,7 @@ class Slot:
             "total": None if self._total is None else (self._total.value, self._total.weight),
             "numbers": self._numbers,
             "last": last.detach().clone() if isinstance(last, Tensor) else last,
+            "graph": [(value.detach().clone(), weight) for value, weight in self._graph],
         }
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
@@ -280,7 +300,7 @@ class Slot:
         if state["cells"] is not None:
             cells = state["cells"].to(device)
             self._allocate(cells[0])
-            for cell, value in zip(self._cells, cells):
+            for cell, value in zip(self._cells, cells, strict=False):  # as many as were filled
                 cell.copy_(value)
         self._count = state["count"]
         self._weights = list(state["weights"])
@@ -289,5 +309,6 @@ class Slot:
             self._total = Totals(value.to(device), weight, self.options.reduction)
         numbers = state["numbers"]
         self._numbers = None if numbers is None else (numbers[0], numbers[1])
+        self._graph = [(value.to(device), weight) for value, weight in state["graph"]]
         last = state["last"]
         self._last = last.to(device) if isinstance(last, Tensor) else last
