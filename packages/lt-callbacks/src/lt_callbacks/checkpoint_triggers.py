@@ -52,9 +52,9 @@ class CheckpointTriggers:
                 )
         if (triggers.every_n_train_steps >= 1) + (triggers.every_n_epochs >= 1) + (train_time_interval is not None) > 1:
             raise MisconfigurationException(
-                f"ModelCheckpoint got every_n_train_steps={every_n_train_steps!r}, every_n_epochs={every_n_epochs!r} and"
-                f" train_time_interval={train_time_interval!r}, which are mutually exclusive: expected one of them. Use"
-                " one callback for each way of saving."
+                f"ModelCheckpoint got every_n_train_steps={every_n_train_steps!r}, every_n_epochs={every_n_epochs!r}"
+                f" and train_time_interval={train_time_interval!r}, which are mutually exclusive: expected one of them."
+                " Use one callback for each way of saving."
             )
         return triggers
 

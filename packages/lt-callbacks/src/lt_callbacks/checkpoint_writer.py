@@ -92,9 +92,7 @@ class CheckpointWriter(Checkpoint):
             'epoch=002-val_loss=0.12-v1.ckpt'
         """
         template = filename or self.filename or f"{{epoch}}{self.CHECKPOINT_JOIN_CHAR}{{step}}"
-        name = fill_template(
-            template, metrics, self.CHECKPOINT_EQUALS_CHAR, insert_names=self.auto_insert_metric_name
-        )
+        name = fill_template(template, metrics, self.CHECKPOINT_EQUALS_CHAR, insert_names=self.auto_insert_metric_name)
         parts = [part for part in (prefix, name, None if ver is None else f"v{ver}") if part is not None]
         name = f"{self.CHECKPOINT_JOIN_CHAR.join(parts)}{self.FILE_EXTENSION}"
         self._report_unknown_fields(template, metrics)
@@ -128,9 +126,9 @@ class CheckpointWriter(Checkpoint):
             if name not in self._fields_reported:
                 self._fields_reported.add(name)
                 rank_zero_warn(
-                    f"The checkpoint file name {template!r} holds the metric {name!r}, which was not logged; 0 stands in"
-                    f" its place. Expected one of {sorted(metrics)}. Log it with `self.log({name!r}, value)`, or change"
-                    " `filename`."
+                    f"The checkpoint file name {template!r} holds the metric {name!r}, which was not logged; 0 stands"
+                    f" in its place. Expected one of {sorted(metrics)}. Log it with `self.log({name!r}, value)`,"
+                    " or change `filename`."
                 )
 
     def _resolve_dirpath(self, trainer: Trainer) -> str:

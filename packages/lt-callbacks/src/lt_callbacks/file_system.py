@@ -44,9 +44,11 @@ def list_names(folder: str | Path) -> list[str]:
         plain = _plain(folder)
         return [os.path.join(plain, name) for name in sorted(os.listdir(plain))] if os.path.isdir(plain) else []
     remote = _remote(folder)
-    return sorted(remote.unstrip_protocol(name) for name in remote.ls(str(folder), detail=False)) if remote.isdir(
-        str(folder)
-    ) else []
+    return (
+        sorted(remote.unstrip_protocol(name) for name in remote.ls(str(folder), detail=False))
+        if remote.isdir(str(folder))
+        else []
+    )
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -94,7 +96,7 @@ def _plain(path: str | Path) -> str:
 def _remote(path: str | Path) -> Any:
     """Return the fsspec file system of a remote path."""
     try:
-        from fsspec.core import url_to_fs
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
         raise MissingPackageError(
             f"The path {str(path)!r} is on a remote file system, which needs fsspec. Install it with"

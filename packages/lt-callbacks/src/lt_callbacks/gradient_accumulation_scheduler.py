@@ -51,8 +51,8 @@ class GradientAccumulationScheduler(Callback):
             )
         if any(not isinstance(batches, int) or batches < 1 for batches in scheduling.values()):
             raise MisconfigurationException(
-                f"GradientAccumulationScheduler got the numbers of batches {list(scheduling.values())!r}; expected whole"
-                f" numbers from 1. {advice}"
+                f"GradientAccumulationScheduler got the numbers of batches {list(scheduling.values())!r}; expected"
+                f" whole numbers from 1. {advice}"
             )
         self.scheduling = {0: 1, **scheduling}
         self.epochs = sorted(self.scheduling)
@@ -70,9 +70,9 @@ class GradientAccumulationScheduler(Callback):
         """Check that the rest of the run leaves room for a schedule."""
         if not pl_module.automatic_optimization:
             raise MisconfigurationRuntimeError(
-                "GradientAccumulationScheduler was used with manual optimization (`automatic_optimization=False`), where"
-                " the module decides when to step. Expected automatic optimization. Remove the callback, or count the"
-                " batches in `training_step`."
+                "GradientAccumulationScheduler was used with manual optimization (`automatic_optimization=False`),"
+                " where the module decides when to step. Expected automatic optimization. Remove the callback, or count"
+                " the batches in `training_step`."
             )
         if getattr(trainer.strategy, "handles_gradient_accumulation", False):
             raise MisconfigurationRuntimeError(

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from torch.optim import Optimizer
 
 from lt_callbacks.overriding import is_replaced
 from lt_core.callback import Callback
@@ -19,7 +18,8 @@ from lt_core.errors import MisconfigurationException
 from lt_core.rank_zero import rank_zero_warn
 
 if TYPE_CHECKING:
-    from lt_core.module import LightningModule
+    from torch.optim import Optimizer
+
     from lt_core.protocols import TrainerProtocol as Trainer
 
 __all__ = ["LearningRateMonitor"]
@@ -150,7 +150,9 @@ class LearningRateMonitor(Callback):
         found: list[tuple[list[str], Optimizer, str]] = []
         seen: list[Optimizer] = []
         classes: Counter[type[Optimizer]] = Counter()
-        scheduled = [(config.scheduler.optimizer, config.name, config.interval) for config in trainer.lr_scheduler_configs]
+        scheduled = [
+            (config.scheduler.optimizer, config.name, config.interval) for config in trainer.lr_scheduler_configs
+        ]
         for optimizer, given, interval in [*scheduled, *((each, None, _ANY) for each in trainer.optimizers)]:
             if interval == _ANY and any(optimizer is other for other in seen):
                 continue

@@ -1,42 +1,38 @@
 """Saves checkpoints while training: the best ones by a metric, all of them, or the latest.
 
-When to save, which files to keep and what to remember are here; how files are named and written is in
-`lt_callbacks.checkpoint_writer`. All decisions depend only on state that is in the checkpoints, so that a resumed run
-keeps and removes the same files as an unbroken one.
+When to save and what to remember are here; which files are kept is in `lt_callbacks.checkpoint_ranking`, how they are
+named and written in `lt_callbacks.checkpoint_writer`. All decisions depend only on state that is in the checkpoints, so
+that a resumed run keeps and removes the same files as an unbroken one.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import time
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
-
 from lt_callbacks import file_system
 from lt_callbacks.agreed_deadline import AgreedDeadline
-from lt_callbacks.checkpoint_triggers import CheckpointTriggers, check_selection
-from lt_callbacks.checkpoint_writer import CheckpointWriter
+from lt_callbacks.checkpoint_ranking import RankedCheckpoint
+from lt_callbacks.checkpoint_triggers import CheckpointTriggers
 from lt_callbacks.overriding import is_replaced
-from lt_callbacks.problems import describe_missing_metric
 from lt_callbacks.validation_schedule import validates_once_per_epoch, validation_follows
-from lt_core.errors import CheckpointError, MisconfigurationException, MisconfigurationValueError
+from lt_core.errors import CheckpointError, MisconfigurationValueError
 from lt_core.rank_zero import rank_zero_info, rank_zero_warn
 from lt_core.state import TrainerFn
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lt_core.module import LightningModule
     from lt_core.protocols import TrainerProtocol as Trainer
 
 __all__ = ["ModelCheckpoint"]
 
 
-class ModelCheckpoint(CheckpointWriter):
+class ModelCheckpoint(RankedCheckpoint):
     """Save checkpoints while training and keep the best, the latest, or all of them.
 
     Without arguments it keeps one checkpoint, of the latest epoch. With a `monitor` it keeps the `save_top_k` best.
@@ -99,7 +95,6 @@ class ModelCheckpoint(CheckpointWriter):
         save_on_train_epoch_end: bool | None = None,  # noqa: FBT001 - the position is part of the public API
         enable_version_counter: bool = True,  # noqa: FBT001, FBT002 - the position is part of the public API
     ) -> None:
-        check_selection(monitor, mode, save_top_k)
         if save_last not in (None, True, False, "link"):
             raise MisconfigurationValueError(
                 f"ModelCheckpoint got save_last={save_last!r}; expected True, False or 'link'. Write `save_last=True`."
@@ -107,22 +102,17 @@ class ModelCheckpoint(CheckpointWriter):
         super().__init__(
             dirpath,
             filename,
+            monitor=monitor,
+            mode=mode,
+            save_top_k=save_top_k,
+            verbose=verbose,
             save_weights_only=save_weights_only,
             auto_insert_metric_name=auto_insert_metric_name,
             enable_version_counter=enable_version_counter,
         )
         triggers = CheckpointTriggers.resolve(every_n_train_steps, every_n_epochs, train_time_interval)
-        self.monitor = monitor
-        self.verbose = verbose
         self.save_last = save_last
-        self.save_top_k = save_top_k
         self.save_on_exception = save_on_exception
-        self.mode = mode
-        self.current_score: Tensor | None = None
-        self.best_k_models: dict[str, Tensor] = {}
-        self.kth_best_model_path = ""
-        self.kth_value = torch.tensor(torch.inf if mode == "min" else -torch.inf)
-        self.best_model_score: Tensor | None = None
         self._save_on_train_epoch_end = save_on_train_epoch_end
         self._every_n_train_steps = triggers.every_n_train_steps
         self._every_n_epochs = triggers.every_n_epochs
@@ -131,9 +121,7 @@ class ModelCheckpoint(CheckpointWriter):
         self._last_time_checked: float | None = None
         self._seconds_waited_before = 0.0
         self._defer_save_until_validation = False
-        self._validation_has_run = False
         self._train_epoch_has_run = False
-        self._reported: set[str] = set()
 
     @property
     def every_n_epochs(self) -> int | None:
@@ -276,31 +264,6 @@ class ModelCheckpoint(CheckpointWriter):
         self._save_last_checkpoint(trainer, candidates)
         rank_zero_info(f"{type(exception).__name__} ended the run ({exception}); its state is saved in {filepath!r}.")
 
-    def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
-        """Tell whether a score belongs to those to be kept; all processes agree.
-
-        Args:
-            trainer: The trainer.
-            current: The score, None when the metric was not logged.
-        """
-        if current is None:
-            return False
-        if self.save_top_k == -1 or len(self.best_k_models) < self.save_top_k:
-            return True
-        kth = float(self.best_k_models[self.kth_best_model_path])
-        better = float(current) < kth if self.mode == "min" else float(current) > kth
-        return trainer.strategy.reduce_boolean_decision(better)
-
-    def to_yaml(self, filepath: str | Path | None = None) -> None:
-        """Write the kept checkpoints and their scores to a YAML file.
-
-        Args:
-            filepath: Where to; ``best_k_models.yaml`` in the checkpoint folder by default.
-        """
-        lines = [f"{json.dumps(path)}: {_yaml_number(float(score))}\n" for path, score in self.best_k_models.items()]
-        target = filepath if filepath is not None else os.path.join(self.dirpath or "", "best_k_models.yaml")
-        file_system.write_text(target, "".join(lines) or "{}\n")
-
     def _should_skip_saving_checkpoint(self, trainer: Trainer) -> bool:
         """Whether nothing is to be saved now, whatever the triggers say."""
         return (
@@ -347,74 +310,6 @@ class ModelCheckpoint(CheckpointWriter):
             self._save_last_checkpoint(trainer, candidates)
         self._planned_last_path = ""
 
-    def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
-        """Save if this checkpoint is one to keep."""
-        if self.save_top_k == 0:
-            return
-        if self.monitor is None:
-            self._save_none_monitor_checkpoint(trainer, monitor_candidates)
-            return
-        if self.monitor not in monitor_candidates:
-            message = describe_missing_metric(
-                f"ModelCheckpoint(monitor={self.monitor!r})", self.monitor, monitor_candidates
-            )
-            if self._validation_has_run:
-                raise MisconfigurationException(message)
-            self._warn_once(message)
-        self._save_monitor_checkpoint(trainer, monitor_candidates)
-
-    def _save_monitor_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
-        current = monitor_candidates.get(self.monitor or "")
-        if current is not None and self.check_monitor_top_k(trainer, current):
-            self._update_best_and_save(current, trainer, monitor_candidates)
-        elif self.verbose:
-            self._report(monitor_candidates, f"{self.monitor!r} was not among the best {self.save_top_k}.")
-
-    def _save_none_monitor_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
-        filepath = self._get_metric_interpolated_filepath_name(monitor_candidates, trainer, self.best_model_path)
-        # The path is part of the state in the file.
-        previous, self.best_model_path = self.best_model_path, filepath
-        self._save_checkpoint(trainer, filepath)
-        if self.save_top_k == 1:
-            self._remove_displaced(trainer, previous, filepath)
-
-    def _update_best_and_save(
-        self, current: Tensor, trainer: Trainer, monitor_candidates: dict[str, Tensor]
-    ) -> None:
-        """Rank a checkpoint, save it, and remove the one it displaces."""
-        k = len(self.best_k_models) + 1 if self.save_top_k == -1 else self.save_top_k
-        displaced = None
-        if len(self.best_k_models) == k and k > 0:
-            displaced = self.kth_best_model_path
-            self.best_k_models.pop(displaced)
-        current = self._rankable(torch.as_tensor(current))
-        filepath = self._get_metric_interpolated_filepath_name(monitor_candidates, trainer, displaced)
-        self.current_score = current
-        self.best_k_models[filepath] = current
-        best, worst = (min, max) if self.mode == "min" else (max, min)
-        if len(self.best_k_models) == k:
-            self.kth_best_model_path = worst(self.best_k_models, key=lambda path: float(self.best_k_models[path]))
-            self.kth_value = self.best_k_models[self.kth_best_model_path]
-        self.best_model_path = best(self.best_k_models, key=lambda path: float(self.best_k_models[path]))
-        self.best_model_score = self.best_k_models[self.best_model_path]
-        if self.verbose:
-            reached = f"{self.monitor!r} reached {float(current):0.5f} (best {float(self.best_model_score):0.5f})"
-            self._report(monitor_candidates, f"{reached}; saving {filepath!r} as one of the best {k}.")
-        self._save_checkpoint(trainer, filepath)
-        if displaced is not None:
-            self._remove_displaced(trainer, displaced, filepath)
-
-    def _rankable(self, current: Tensor) -> Tensor:
-        """Return a score that can be ordered, on the CPU: NaN is worse than everything."""
-        current = current.detach().to("cpu", copy=True)
-        if not torch.isnan(current):
-            return current
-        self._warn_once(
-            f"ModelCheckpoint watches {self.monitor!r}, and its value is NaN. Such a checkpoint ranks behind every"
-            " other. Look for the cause with `detect_anomaly=True` of the trainer."
-        )
-        return torch.tensor(math.inf if self.mode == "min" else -math.inf, dtype=current.dtype)
-
     def _remove_displaced(self, trainer: Trainer, previous: str, current: str) -> None:
         if not self._should_remove_checkpoint(trainer, previous, current):
             return
@@ -449,18 +344,3 @@ class ModelCheckpoint(CheckpointWriter):
         ) == os.path.abspath(self.dirpath or "")
         if self.save_top_k != 0 and not resumes_here and file_system.list_names(self.dirpath or ""):
             rank_zero_warn(f"The checkpoint folder {self.dirpath!r} is not empty.")
-
-    def _warn_once(self, message: str) -> None:
-        if message not in self._reported:
-            self._reported.add(message)
-            rank_zero_warn(message)
-
-    def _report(self, candidates: dict[str, Tensor], message: str) -> None:
-        rank_zero_info(f"Epoch {int(candidates['epoch'])}, step {int(candidates['step'])}: {message}")
-
-
-def _yaml_number(value: float) -> str:
-    """Write a number so that YAML reads it as one."""
-    if math.isfinite(value):
-        return repr(value)
-    return ".nan" if math.isnan(value) else (".inf" if value > 0 else "-.inf")

@@ -6,7 +6,10 @@ our own method: what a subclass, or an assignment to the instance, put in its pl
 
 from __future__ import annotations
 
-from lt_core.callback import Callback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lt_core.callback import Callback
 
 __all__ = ["is_replaced"]
 

@@ -143,9 +143,7 @@ class PhasedProgressBar(ProgressBar):
         if monotonic() >= self._next_refresh:
             self._refresh(phase, done, total)
 
-    def _refresh(
-        self, phase: str, done: int, total: int | float, pl_module: LightningModule | None = None
-    ) -> None:
+    def _refresh(self, phase: str, done: int, total: int | float, pl_module: LightningModule | None = None) -> None:
         """Draw now; with a module, read its metrics anew."""
         if self.is_disabled:
             self._next_refresh = _NEVER
@@ -333,7 +331,9 @@ class PhasedProgressBar(ProgressBar):
 
     def _begin_loader(self, phase: str, description: str, total: int | float, loaders: int) -> None:
         self._eval_batches_done = 0
-        self._begin(phase, self._eval_phase_description(description, self._current_eval_dataloader_idx or 0, loaders), total)
+        self._begin(
+            phase, self._eval_phase_description(description, self._current_eval_dataloader_idx or 0, loaders), total
+        )
 
     def _finish_loader(self, phase: str, total: int | float, *, draw: bool = True) -> None:
         """Take note of a loader's last batch and draw it if it stays visible."""

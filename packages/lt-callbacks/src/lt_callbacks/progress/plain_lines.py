@@ -103,6 +103,6 @@ def format_value(value: Any, spec: str = ".3f") -> str:
     """
     if not isinstance(value, float):
         return str(value)
-    if spec == ".3f" and value != 0 and abs(value) < 0.001:  # noqa: PLR2004 - where three decimals show nothing
+    if spec == ".3f" and value != 0 and abs(value) < 0.001:
         return f"{value:.2e}"
     return format(value, spec)

@@ -22,7 +22,7 @@ _LONGEST_VERSION = 4
 
 
 class ProgressBar(Callback):
-    """Base class of progress bars.
+    r"""Base class of progress bars.
 
     A subclass shows what it wants in the hooks of its choice and says how it is switched off and on.
 
@@ -37,7 +37,7 @@ class ProgressBar(Callback):
         ...         self.enabled = True
         ...     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         ...         if self.enabled:
-        ...             print(f"{100 * (batch_idx + 1) / self.total_train_batches:.0f} %", end="\\r")
+        ...             print(f"{100 * (batch_idx + 1) / self.total_train_batches:.0f} %", end="\r")
         >>> Percent().train_description
         'Training'
     """

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
-from rich.progress_bar import ProgressBar as RichBar
-from rich.style import Style
-from rich.text import Text
+from rich.progress import BarColumn, Progress, ProgressColumn  # noqa: TID253 - this module is imported where it is used
+from rich.progress_bar import ProgressBar as RichBar  # noqa: TID253 - as above
+from rich.text import Text  # noqa: TID253 - as above
 
 from lt_callbacks.progress.plain_lines import format_value
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.progress import Task, TaskID
+    from rich.style import Style
 
 __all__ = [
     "BatchesProcessedColumn",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lt_callbacks.progress.phased_bar import PhasedProgressBar
-from lt_core.errors import MissingPackageError, MisconfigurationValueError
+from lt_core.errors import MisconfigurationValueError, MissingPackageError
 from lt_core.rank_zero import rank_zero_warn
 
 if TYPE_CHECKING:
@@ -231,8 +231,8 @@ class RichProgressBar(PhasedProgressBar):
         task_id = self._task_id(phase)
         if self.progress is None or task_id is None:
             raise TypeError(
-                f"The {phase} bar of `{type(self).__name__}` was read while it is not shown; expected that phase to have"
-                " begun in a terminal. Read it inside the hooks of that phase."
+                f"The {phase} bar of `{type(self).__name__}` was read while it is not shown; expected that phase to"
+                " have begun in a terminal. Read it inside the hooks of that phase."
             )
         return next(task for task in self.progress.tasks if task.id == task_id)
 

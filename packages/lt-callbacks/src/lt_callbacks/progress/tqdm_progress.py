@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lt_callbacks.progress.phased_bar import PhasedProgressBar
 from lt_callbacks.progress.terminal import in_notebook, is_terminal
-from lt_core.errors import MissingPackageError, MisconfigurationValueError
+from lt_core.errors import MisconfigurationValueError, MissingPackageError
 
 if TYPE_CHECKING:
     from lt_callbacks.progress.tqdm_bar import Tqdm

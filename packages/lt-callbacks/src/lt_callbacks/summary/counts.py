@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
 from torch import nn
 
 from lt_core.rank_zero import WarningCache
@@ -80,7 +79,7 @@ def human_readable(number: int) -> str:
         raise ValueError(f"human_readable got {number!r}; expected a count of 0 or more. Pass a positive number.")
     unit = min((len(str(int(number))) - 1) // _DIGITS_PER_UNIT, len(_UNITS) - 1)
     scaled = number / 10 ** (_DIGITS_PER_UNIT * unit)
-    whole = unit == 0 or scaled >= 100  # noqa: PLR2004 - three digits fill the column
+    whole = unit == 0 or scaled >= 100
     return f"{int(scaled):,d} {_UNITS[unit]}" if whole else f"{scaled:,.1f} {_UNITS[unit]}"
 
 
