@@ -58,12 +58,22 @@ class Registry(Generic[T]):
 
     @overload
     def register(
-        self, name: str, factory: None = None, description: str = "", override: bool = False, **init_params: Any  # noqa: FBT001, FBT002
+        self,
+        name: str,
+        factory: None = None,
+        description: str = "",
+        override: bool = False,  # noqa: FBT001, FBT002 -- the API we match
+        **init_params: Any,
     ) -> Callable[[F], F]: ...
 
     @overload
     def register(
-        self, name: str, factory: F, description: str = "", override: bool = False, **init_params: Any  # noqa: FBT001, FBT002
+        self,
+        name: str,
+        factory: F,
+        description: str = "",
+        override: bool = False,  # noqa: FBT001, FBT002 -- the API we match
+        **init_params: Any,
     ) -> F: ...
 
     def register(
@@ -182,7 +192,8 @@ class Registry(Generic[T]):
                 f"The {self._kind} {point.name!r} is `{point.value}` of the package {distribution}, which cannot be"
                 f" called: {loaded!r}. A class or a function was expected. Tell its authors."
             )
-        return loaded
+        factory: Callable[..., T] = loaded
+        return factory
 
     def _unknown(self, name: object) -> MisconfigurationValueError:
         names = self.available()

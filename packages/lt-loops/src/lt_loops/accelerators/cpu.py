@@ -23,15 +23,15 @@ class CPUAccelerator(Accelerator):
     """
 
     @staticmethod
-    def name() -> str:  # noqa: D102
+    def name() -> str:
         return "cpu"
 
     @staticmethod
-    def is_available() -> bool:  # noqa: D102
+    def is_available() -> bool:
         return True
 
     @staticmethod
-    def auto_device_count() -> int:  # noqa: D102
+    def auto_device_count() -> int:
         return 1
 
     @staticmethod
@@ -40,7 +40,7 @@ class CPUAccelerator(Accelerator):
         return count_from(devices, "processes on the CPU")
 
     @staticmethod
-    def get_parallel_devices(devices: Any) -> list[torch.device]:  # noqa: D102
+    def get_parallel_devices(devices: Any) -> list[torch.device]:
         return [torch.device("cpu")] * count_from(devices, "processes on the CPU")
 
     def setup_device(self, device: torch.device) -> None:
@@ -52,7 +52,7 @@ class CPUAccelerator(Accelerator):
         if device.type != "cpu":
             raise MisconfigurationException(
                 f"The CPU accelerator was given {device!r}. A device of type 'cpu' was expected. Write"
-                f" `accelerator=\"{device.type}\"` to use that one."
+                f' `accelerator="{device.type}"` to use that one.'
             )
 
     def get_device_stats(self, device: str | torch.device) -> dict[str, Any]:

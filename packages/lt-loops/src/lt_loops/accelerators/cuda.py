@@ -28,15 +28,15 @@ class CUDAAccelerator(Accelerator):
     """
 
     @staticmethod
-    def name() -> str:  # noqa: D102
+    def name() -> str:
         return "cuda"
 
     @staticmethod
-    def is_available() -> bool:  # noqa: D102
+    def is_available() -> bool:
         return torch.cuda.device_count() > 0
 
     @staticmethod
-    def auto_device_count() -> int:  # noqa: D102
+    def auto_device_count() -> int:
         return torch.cuda.device_count()
 
     @staticmethod
@@ -45,7 +45,7 @@ class CUDAAccelerator(Accelerator):
         return indices_from(devices, range(torch.cuda.device_count()), _WHAT)
 
     @staticmethod
-    def get_parallel_devices(devices: Any) -> list[torch.device]:  # noqa: D102
+    def get_parallel_devices(devices: Any) -> list[torch.device]:
         return [torch.device("cuda", index) for index in devices]
 
     def setup_device(self, device: torch.device) -> None:
@@ -57,7 +57,7 @@ class CUDAAccelerator(Accelerator):
         if device.type != "cuda":
             raise MisconfigurationException(
                 f"The CUDA accelerator was given {device!r}. A device of type 'cuda' was expected. Write"
-                f" `accelerator=\"{device.type}\"` to use that one."
+                f' `accelerator="{device.type}"` to use that one.'
             )
         torch.cuda.set_device(device)
         _hint_at_tensor_cores(device)
@@ -100,7 +100,7 @@ def find_usable_cuda_devices(num_devices: int = -1) -> list[int]:
     if num_devices > present or present == 0:
         raise MisconfigurationValueError(
             f"`find_usable_cuda_devices({num_devices})`: this process sees {present} CUDA devices. At least"
-            f" {max(num_devices, 1)} were expected. Ask for fewer, or use `accelerator=\"cpu\"`."
+            f' {max(num_devices, 1)} were expected. Ask for fewer, or use `accelerator="cpu"`.'
         )
     usable: list[int] = []
     for index in range(present):
@@ -110,9 +110,9 @@ def find_usable_cuda_devices(num_devices: int = -1) -> list[int]:
             usable.append(index)
     if num_devices > len(usable):
         raise RuntimeError(
-            f"`find_usable_cuda_devices({num_devices})`: of {present} CUDA devices only {usable} can be used; the others"
-            " are held by another process or out of memory. As many as asked for were expected: ask for fewer, or end"
-            " what runs on them (`nvidia-smi` lists it)."
+            f"`find_usable_cuda_devices({num_devices})`: of {present} CUDA devices only {usable} can be used; the"
+            " others are held by another process or out of memory. As many as asked for were expected: ask for fewer, or"
+            " end what runs on them (`nvidia-smi` lists it)."
         )
     return usable
 
@@ -132,6 +132,6 @@ def _hint_at_tensor_cores(device: torch.device) -> None:
         return
     if at_default and torch.version.hip is None and torch.cuda.get_device_capability(device)[0] >= _AMPERE:
         _hints.info(
-            f"{torch.cuda.get_device_name(device)} multiplies float32 matrices several times faster on its tensor cores,"
-            " at a lower precision. To allow it, call `torch.set_float32_matmul_precision(\"high\")` or `\"medium\"`."
+            f"{torch.cuda.get_device_name(device)} multiplies float32 matrices several times faster on its tensor"
+            ' cores, at a lower precision. To allow it, call `torch.set_float32_matmul_precision("high")`.'
         )

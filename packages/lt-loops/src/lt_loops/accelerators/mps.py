@@ -23,15 +23,15 @@ class MPSAccelerator(Accelerator):
     """
 
     @staticmethod
-    def name() -> str:  # noqa: D102
+    def name() -> str:
         return "mps"
 
     @staticmethod
-    def is_available() -> bool:  # noqa: D102
+    def is_available() -> bool:
         return torch.backends.mps.is_available()
 
     @staticmethod
-    def auto_device_count() -> int:  # noqa: D102
+    def auto_device_count() -> int:
         return 1
 
     @staticmethod
@@ -40,7 +40,7 @@ class MPSAccelerator(Accelerator):
         return indices_from(devices, [0] if MPSAccelerator.is_available() else [], "Apple GPUs")
 
     @staticmethod
-    def get_parallel_devices(devices: Any) -> list[torch.device]:  # noqa: D102
+    def get_parallel_devices(devices: Any) -> list[torch.device]:
         return [torch.device("mps", index) for index in devices]
 
     def setup_device(self, device: torch.device) -> None:
@@ -52,7 +52,7 @@ class MPSAccelerator(Accelerator):
         if device.type != "mps":
             raise MisconfigurationException(
                 f"The MPS accelerator was given {device!r}. A device of type 'mps' was expected. Write"
-                f" `accelerator=\"{device.type}\"` to use that one."
+                f' `accelerator="{device.type}"` to use that one.'
             )
 
     def get_device_stats(self, device: str | torch.device) -> dict[str, Any]:

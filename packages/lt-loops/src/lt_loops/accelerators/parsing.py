@@ -39,7 +39,7 @@ def count_from(devices: Any, what: str) -> int:
     if number < 1:
         raise MisconfigurationException(
             f"`devices={devices!r}` asks for {_none_or_negative(number)} {what}. A positive number was expected. Write"
-            " `devices=1`, or `devices=\"auto\"`."
+            ' `devices=1`, or `devices="auto"`.'
         )
     return number
 
@@ -110,7 +110,7 @@ def _not_understood(devices: Any, what: str) -> MisconfigurationTypeError:
     return MisconfigurationTypeError(
         f"`devices={devices!r}` ({type(devices).__name__}) does not say which {what} are meant. Expected a number (how"
         " many; -1 for all), a list of indices, or either as a string. Write `devices=1`, `devices=[0]`,"
-        " `devices=\"0,1\"` or `devices=\"auto\"`."
+        ' `devices="0,1"` or `devices="auto"`.'
     )
 
 

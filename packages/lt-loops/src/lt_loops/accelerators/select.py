@@ -49,12 +49,12 @@ def resolve_accelerator(flag: str | Accelerator = "auto") -> Accelerator:
     else:
         raise MisconfigurationTypeError(
             f"`accelerator={flag!r}` is a {type(flag).__name__}. A name or an instance of `Accelerator` was expected."
-            " Write `accelerator=\"auto\"`."
+            ' Write `accelerator="auto"`.'
         )
     if not accelerator.is_available():
         raise MisconfigurationException(
             f"`accelerator={flag!r}` was asked for, and this machine has no such device. Available here:"
-            f" {', '.join(_available_names())}. Write `accelerator=\"auto\"`, or check the driver and that torch is built"
+            f' {", ".join(_available_names())}. Write `accelerator="auto"`, or check the driver and that torch is built'
             " for it."
         )
     return accelerator
@@ -79,7 +79,7 @@ def resolve_devices(accelerator: Accelerator, devices: Any = "auto") -> list[tor
     if devices is None:
         raise MisconfigurationTypeError(
             "`devices=None` does not say which devices are meant. Expected a number, a list of indices or a string."
-            " Write `devices=\"auto\"`."
+            ' Write `devices="auto"`.'
         )
     if isinstance(devices, str) and devices.strip().lower() == "auto":
         devices = _auto_count(accelerator)
@@ -94,8 +94,8 @@ def _by_name(name: str) -> Accelerator:
             if kind.is_available():
                 return kind()
         raise MisconfigurationException(
-            "`accelerator=\"gpu\"` was asked for, and no supported GPU is found: torch sees neither a CUDA device nor an"
-            f" Apple GPU. Available here: {', '.join(_available_names())}. Write `accelerator=\"auto\"`, or check the"
+            '`accelerator="gpu"` was asked for, and no supported GPU is found: torch sees neither a CUDA device nor an'
+            f' Apple GPU. Available here: {", ".join(_available_names())}. Write `accelerator="auto"`, or check the'
             " driver and that torch is built for it."
         )
     return AcceleratorRegistry.get(name)
@@ -109,7 +109,7 @@ def _auto_count(accelerator: Accelerator) -> int:
     count = accelerator.auto_device_count()
     if count > 1 and hasattr(sys, "ps1"):  # set in notebooks and consoles
         rank_zero_info(
-            f"In a notebook `devices=\"auto\"` means one device; there are {count}. Write `devices={count}` to use all."
+            f'In a notebook `devices="auto"` means one device; there are {count}. Write `devices={count}` to use all.'
         )
         return 1
     return count

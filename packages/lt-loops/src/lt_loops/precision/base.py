@@ -146,7 +146,7 @@ class Precision:
         if algorithm not in _CLIP_ALGORITHMS:
             raise MisconfigurationValueError(
                 f"Gradients are to be clipped by {algorithm!r}. Expected 'norm' or 'value'."
-                f"{did_you_mean(str(algorithm), _CLIP_ALGORITHMS)} Write `gradient_clip_algorithm=\"norm\"`."
+                f'{did_you_mean(str(algorithm), _CLIP_ALGORITHMS)} Write `gradient_clip_algorithm="norm"`.'
             )
         if clip_val is None or clip_val <= 0:
             return

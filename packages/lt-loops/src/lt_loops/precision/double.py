@@ -27,17 +27,17 @@ class DoublePrecision(Precision):
     precision: str = "64-true"
     converts_input: ClassVar[bool] = True
 
-    def convert_module(self, module: nn.Module) -> nn.Module:  # noqa: D102
+    def convert_module(self, module: nn.Module) -> nn.Module:
         return module.double()
 
-    def convert_input(self, data: Any) -> Any:  # noqa: D102
+    def convert_input(self, data: Any) -> Any:
         return cast_floats(data, torch.float64)
 
-    def convert_output(self, data: Any) -> Any:  # noqa: D102
+    def convert_output(self, data: Any) -> Any:
         return cast_floats(data, torch.get_default_dtype())
 
-    def step_context(self) -> AbstractContextManager[Any] | None:  # noqa: D102
+    def step_context(self) -> AbstractContextManager[Any] | None:
         return DefaultDtypeContext(torch.float64)
 
-    def tensor_init_context(self) -> AbstractContextManager[Any]:  # noqa: D102
+    def tensor_init_context(self) -> AbstractContextManager[Any]:
         return DefaultDtypeContext(torch.float64)

@@ -43,17 +43,17 @@ class HalfPrecision(Precision):
         self.precision = precision
         self._dtype = _DTYPES[precision]
 
-    def convert_module(self, module: nn.Module) -> nn.Module:  # noqa: D102
+    def convert_module(self, module: nn.Module) -> nn.Module:
         return module.to(dtype=self._dtype)
 
-    def convert_input(self, data: Any) -> Any:  # noqa: D102
+    def convert_input(self, data: Any) -> Any:
         return cast_floats(data, self._dtype)
 
-    def convert_output(self, data: Any) -> Any:  # noqa: D102
+    def convert_output(self, data: Any) -> Any:
         return cast_floats(data, torch.get_default_dtype())
 
-    def step_context(self) -> AbstractContextManager[Any] | None:  # noqa: D102
+    def step_context(self) -> AbstractContextManager[Any] | None:
         return DefaultDtypeContext(self._dtype)
 
-    def tensor_init_context(self) -> AbstractContextManager[Any]:  # noqa: D102
+    def tensor_init_context(self) -> AbstractContextManager[Any]:
         return DefaultDtypeContext(self._dtype)

@@ -73,7 +73,7 @@ class MixedPrecision(Precision):
 
     # -- contexts
 
-    def step_context(self) -> AbstractContextManager[Any] | None:  # noqa: D102
+    def step_context(self) -> AbstractContextManager[Any] | None:
         return AutocastContext(self.device, _DTYPES[self.precision])
 
     # -- optimisation
@@ -92,11 +92,11 @@ class MixedPrecision(Precision):
                 raise MisconfigurationException(
                     f"Optimizer {index} is `{type(optimizer).__name__}`, and `precision={self.precision!r}` scales the"
                     " loss: LBFGS evaluates the loss several times in a step and cannot be told of it. Expected an"
-                    " optimizer with one evaluation per step, or no scaling: write `precision=\"bf16-mixed\"` or"
-                    " `precision=\"32-true\"`."
+                    ' optimizer with one evaluation per step, or no scaling: write `precision="bf16-mixed"` or'
+                    ' `precision="32-true"`.'
                 )
 
-    def pre_backward(self, loss: Tensor, module: nn.Module) -> Tensor:  # noqa: D102
+    def pre_backward(self, loss: Tensor, module: nn.Module) -> Tensor:
         if self._scaler is None:
             return loss
         self._set_scale()
@@ -151,7 +151,7 @@ class MixedPrecision(Precision):
                 f"The gradients of `{type(optimizer).__name__}` are to be clipped to {clip_val!r}, but this optimizer"
                 f" unscales them inside its step, after they would have been clipped (`precision={self.precision!r}`)."
                 " Expected an optimizer that leaves unscaling to the trainer: pass `fused=False`, or write"
-                " `precision=\"bf16-mixed\"`."
+                ' `precision="bf16-mixed"`.'
             )
         super().clip_gradients(optimizer, clip_val, algorithm)
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lt_core.errors import MisconfigurationException, MisconfigurationTypeError, MisconfigurationValueError, did_you_mean
+from lt_core.errors import (
+    MisconfigurationException,
+    MisconfigurationTypeError,
+    MisconfigurationValueError,
+    did_you_mean,
+)
 from lt_core.rank_zero import rank_zero_warn
 from lt_loops.precision.base import Precision
 from lt_loops.precision.double import DoublePrecision
@@ -53,7 +58,7 @@ def resolve_precision(value: Any, device_type: str) -> Precision:
     if name == "64-true" and device_type == "mps":
         raise MisconfigurationException(
             f"`precision={value!r}` was asked for on an Apple GPU, which has no 64-bit floating point numbers. Expected"
-            " another precision or device: write `precision=\"32-true\"` or `accelerator=\"cpu\"`."
+            ' another precision or device: write `precision="32-true"` or `accelerator="cpu"`.'
         )
     return _build(name, device_type)
 
@@ -63,14 +68,14 @@ def _spelled_out(value: Any) -> str:
         return "32-true"
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise MisconfigurationTypeError(
-            f"`precision={value!r}` is a {type(value).__name__}. A name was expected. Write `precision=\"32-true\"`,"
+            f'`precision={value!r}` is a {type(value).__name__}. A name was expected. Write `precision="32-true"`,'
             f" or another of: {', '.join(_NAMES)}."
         )
     name = str(value)
     if name in _DISCOURAGED:
         rank_zero_warn(
             f"`precision={value!r}` is an older form whose use is discouraged: it does not say whether the weights are"
-            f" in 16 bits, too. It is taken as {_DISCOURAGED[name]!r}. Write `precision=\"{_DISCOURAGED[name]}\"`."
+            f' in 16 bits, too. It is taken as {_DISCOURAGED[name]!r}. Write `precision="{_DISCOURAGED[name]}"`.'
         )
         return _DISCOURAGED[name]
     return _SHORT.get(name, name)
@@ -82,7 +87,7 @@ def _registered(value: Any, name: str) -> Precision:
     names = [*_NAMES, *PrecisionRegistry.available()]
     raise MisconfigurationValueError(
         f"`precision={value!r}`: there is no such precision. Expected one of: {', '.join(names)}."
-        f"{did_you_mean(name, names)} Write `precision=\"32-true\"` for the usual one."
+        f'{did_you_mean(name, names)} Write `precision="32-true"` for the usual one.'
     )
 
 

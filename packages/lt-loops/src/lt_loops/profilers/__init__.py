@@ -1,0 +1,18 @@
+"""Profilers: where the time of a run goes."""
+
+from __future__ import annotations
+
+from lt_loops.profilers.advanced import AdvancedProfiler
+from lt_loops.profilers.base import Profiler
+from lt_loops.profilers.pytorch import PyTorchProfiler
+from lt_loops.profilers.select import resolve_profiler
+from lt_loops.profilers.simple import PassThroughProfiler, SimpleProfiler
+
+__all__ = [
+    "AdvancedProfiler",
+    "PassThroughProfiler",
+    "Profiler",
+    "PyTorchProfiler",
+    "SimpleProfiler",
+    "resolve_profiler",
+]
