@@ -1,16 +1,12 @@
-"""Loaders and step outputs, brought into one form for the simple trainer."""
+"""Loaders brought into one form, and counted, for the simple trainer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from torch import Tensor
-
-from lt_core.errors import MisconfigurationException
-
-__all__ = ["as_list", "count_batches", "limited", "step_outputs"]
+__all__ = ["as_list", "count_batches", "limited"]
 
 
 def as_list(loaders: Any) -> list[Any]:
@@ -44,20 +40,3 @@ def limited(loader: Iterable[Any], count: int | float) -> Iterator[tuple[int, An
         yield index, batch, following is nothing
         batch = following
         index += 1
-
-
-def step_outputs(returned: Any, *, detach: bool) -> dict[str, Any]:
-    """Bring what ``training_step`` returned into a dict."""
-    if returned is None:
-        return {}
-    if isinstance(returned, Tensor):
-        return {"loss": returned.detach() if detach else returned}
-    if isinstance(returned, Mapping):
-        if "loss" not in returned and not detach:
-            raise MisconfigurationException(
-                f"`training_step` returned a dict with the keys {sorted(returned)}. Expected `loss` among them."
-            )
-        return dict(returned)
-    raise MisconfigurationException(
-        f"`training_step` returned {returned!r}. Expected the loss as a tensor, a dict with `loss`, or None."
-    )

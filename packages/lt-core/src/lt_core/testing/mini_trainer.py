@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lt_core.callback import Callback
 from lt_core.errors import MisconfigurationException
@@ -21,7 +20,7 @@ from lt_core.loop_trainer import LoopTrainer
 from lt_core.module import LightningModule
 from lt_core.seed import isolate_rng
 from lt_core.state import RunningStage, TrainerFn
-from lt_core.testing.batches import as_list, count_batches, limited, step_outputs
+from lt_core.testing.batches import as_list, count_batches, limited
 
 __all__ = ["MiniTrainer"]
 
@@ -223,17 +222,16 @@ class MiniTrainer(LoopTrainer):
         batch = self.batch_to_device(batch)
         if self.call("on_train_batch_start", batch, batch_idx) == -1:
             return False
-        size = self.accumulate_grad_batches
-        self._window_open = (batch_idx + 1) % size != 0 and not self.is_last_batch
-        if self.lightning_module.automatic_optimization:
-            outputs = self._optimize(batch, batch_idx)
-            if not self._window_open:
-                self._step_schedulers("step", batch_idx + 1)
-            if self.is_last_batch:
-                self._step_schedulers("epoch", self.current_epoch + 1)
-        else:
-            self._window_open = False
-            outputs = step_outputs(self.step("training_step", batch, batch_idx), detach=True)
+        automatic = self.lightning_module.automatic_optimization
+        size = self.accumulate_grad_batches if automatic else 1
+        start = batch_idx - batch_idx % size
+        self._window_open = batch_idx + 1 - start < size and not self.is_last_batch
+        window = min(size, self.num_training_batches - start)  # the last window of an epoch may be short
+        outputs = self.optimize(batch, batch_idx, window, first=batch_idx == start, last=not self._window_open)
+        if not self._window_open:
+            self._step_schedulers("step", batch_idx + 1)
+        if self.is_last_batch:
+            self._step_schedulers("epoch", self.current_epoch + 1)
         self._batches_done = batch_idx + 1
         self._in_batch = True
         self.call("on_train_batch_end", outputs, batch, batch_idx)
@@ -242,47 +240,11 @@ class MiniTrainer(LoopTrainer):
         self._all_batches += 1
         if self._validation_is_due(batch_idx):
             self._validate_within_fit()
-        if self.lightning_module.automatic_optimization and not self._window_open:
+        if not self._window_open:
             self._step_schedulers("step", batch_idx + 1, plateau=True)
         self.num_logged_windows += not self._window_open
         self._in_batch = False
         return True
-
-    def _optimize(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        size = self.accumulate_grad_batches
-        start = batch_idx - batch_idx % size
-        window = min(size, self.num_training_batches - start)  # the last window of an epoch may be short
-        optimizer = self.lightning_optimizers[0] if self.optimizers else None
-        result: dict[str, Any] = {}
-
-        def closure() -> Tensor | None:
-            result.clear()
-            result.update(step_outputs(self.step("training_step", batch, batch_idx), detach=False))
-            loss = result.get("loss")
-            if loss is None:
-                return None
-            loss = result["loss"] = loss / window
-            if batch_idx == start and optimizer is not None:
-                self.call("on_before_zero_grad", optimizer)
-                self._within("optimizer_zero_grad", self.current_epoch, batch_idx, optimizer)
-            self.call("on_before_backward", loss)
-            self._within("backward", loss)
-            self.call("on_after_backward")
-            return loss  # type: ignore[no-any-return]
-
-        if self._window_open or optimizer is None:
-            closure()
-        else:
-            self._within("optimizer_step", self.current_epoch, batch_idx, optimizer, closure)
-        return {name: value.detach() if name == "loss" else value for name, value in result.items()}
-
-    def _within(self, name: str, *args: Any) -> Any:
-        """Call a method of the module as the hook that it is."""
-        outer, self.sink.fx = self.sink.fx, name
-        try:
-            return getattr(self.lightning_module, name)(*args)
-        finally:
-            self.sink.fx = outer
 
     def _step_schedulers(self, interval: str, count: int, *, plateau: bool = False) -> None:
         if not self.lightning_module.automatic_optimization:
@@ -300,7 +262,7 @@ class MiniTrainer(LoopTrainer):
                             f"{sorted(self.callback_metrics)}: log it, or set the entry `monitor`."
                         )
                     continue
-            self._within("lr_scheduler_step", config.scheduler, metric)
+            self.within("lr_scheduler_step", config.scheduler, metric)
 
     # -- validation within fit
 
@@ -317,7 +279,7 @@ class MiniTrainer(LoopTrainer):
 
     def _validate_within_fit(self) -> None:
         if not self._window_open:
-            self._within("on_validation_model_zero_grad")
+            self.within("on_validation_model_zero_grad")
         with torch.no_grad():
             self._evaluate(RunningStage.VALIDATING, "validation", as_list(self.val_dataloaders), self.num_val_batches)
 
