@@ -1,0 +1,207 @@
+"""What is changed on torch's DataLoaders before they are read, and what their settings give reason to say.
+
+Other iterables are left alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import multiprocessing
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+)
+
+from lt_core.errors import MisconfigurationTypeError
+from lt_core.rank_zero import PossibleUserWarning, WarningCache, rank_zero_warn
+from lt_core.seed import pl_worker_init_function
+
+if TYPE_CHECKING:
+    from lt_core.combined_loader import CombinedLoader
+    from lt_loops.data.source import Prefix
+
+__all__ = ["prepare_loaders", "set_epoch", "with_sampler"]
+
+_hints = WarningCache()
+
+
+def prepare_loaders(
+    loaders: CombinedLoader, prefix: Prefix, *, overfit: bool = False, reloads: bool = False, rank: int = 0
+) -> None:
+    """Make the loaders of a stage ready to be read.
+
+    * Overfitting: training and validation loaders that shuffle are replaced by ones that do not.
+    * Prediction: the last, smaller batch is kept, whatever ``drop_last`` says, so that each sample is predicted.
+    * ``seed_everything(workers=True)``: the workers get seeds of their own, unless the loader sees to it.
+
+    Args:
+        loaders: Whose members are replaced where they change; the loaders given by the user are not changed, but for
+            their ``worker_init_fn``.
+        prefix: The stage.
+        overfit: Whether ``overfit_batches`` is on.
+        reloads: Whether loaders are asked for anew every few epochs.
+        rank: The global rank, for the workers' seeds.
+
+    Raises:
+        MisconfigurationTypeError: Shuffling has to be turned off and cannot be.
+    """
+    before = loaders.flattened
+    after = []
+    for loader in before:
+        prepared = loader
+        if isinstance(loader, DataLoader):
+            if overfit and prefix in ("train", "val"):
+                prepared = _without_shuffling(loader, prefix)
+            if prefix == "predict":
+                prepared = _without_dropping(loader)
+            _seed_workers(prepared, rank)
+            _say_what_is_odd(prepared, prefix, reloads=reloads)
+        after.append(prepared)
+    if any(new is not old for new, old in zip(after, before, strict=True)):
+        loaders.flattened = after
+
+
+def set_epoch(loaders: Iterable[Any], epoch: int) -> None:
+    """Tell the samplers of the loaders which epoch begins, where they want to know.
+
+    Args:
+        loaders: Any iterables.
+        epoch: Counted from 0.
+
+    Example:
+        >>> from torch.utils.data import DistributedSampler
+        >>> sampler = DistributedSampler([1, 2], num_replicas=1, rank=0)
+        >>> set_epoch([DataLoader([1, 2], sampler=sampler)], 3)
+        >>> sampler.epoch
+        3
+    """
+    for loader in loaders:
+        batch_sampler = getattr(loader, "batch_sampler", None)
+        samplers = (getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
+        for sampler in {id(sampler): sampler for sampler in samplers}.values():
+            tell = getattr(sampler, "set_epoch", None)
+            if callable(tell):
+                tell(epoch)
+
+
+def with_sampler(loader: DataLoader[Any], sampler: Any) -> DataLoader[Any]:
+    """Return a loader like ``loader``, of the same class, that reads in another order.
+
+    Args:
+        loader: Stays as it is.
+        sampler: Yields indices; batched as before.
+
+    Raises:
+        MisconfigurationTypeError: The loader has a batch sampler that does not take its indices from a sampler.
+
+    Example:
+        >>> loader = with_sampler(DataLoader([1, 2, 3, 4], batch_size=2, shuffle=True), [3, 2, 1, 0])
+        >>> [batch.tolist() for batch in loader]
+        [[4, 3], [2, 1]]
+    """
+    changes = {"sampler": sampler}
+    batch_sampler = loader.batch_sampler
+    if batch_sampler is not None:
+        if not isinstance(batch_sampler, BatchSampler) or not hasattr(batch_sampler, "sampler"):
+            raise MisconfigurationTypeError(
+                f"The order of a loader has to change, and its batch sampler `{type(batch_sampler).__name__}` makes the"
+                " order itself. Expected a subclass of `torch.utils.data.BatchSampler` that reads its attribute"
+                " `sampler`. Pass a loader that is in the wanted order, or derive the batch sampler from it."
+            )
+        batched = copy.copy(batch_sampler)
+        batched.sampler = sampler
+        changes["batch_sampler"] = batched
+    return _changed(loader, **changes)
+
+
+def _changed(loader: DataLoader[Any], **changes: Any) -> DataLoader[Any]:
+    # A copy keeps what a constructor call could not: the attributes of subclasses, whatever their arguments are, and
+    # everything that was set later. torch forbids assignment because a loader's parts depend on each other; the
+    # callers change them together. The running iterator, if any, belongs to the original.
+    clone = copy.copy(loader)
+    for name, value in {**changes, "_iterator": None}.items():
+        object.__setattr__(clone, name, value)
+    return clone
+
+
+def _without_shuffling(loader: DataLoader[Any], prefix: str) -> DataLoader[Any]:
+    if isinstance(loader.dataset, IterableDataset):
+        return loader
+    batch_sampler = loader.batch_sampler
+    # A loader with its own batch sampler has a sampler that it does not read.
+    sampler = loader.sampler if batch_sampler is None else getattr(batch_sampler, "sampler", None)
+    if isinstance(sampler, SequentialSampler):
+        return loader
+    in_order = sampler.indices if isinstance(sampler, SubsetRandomSampler) else SequentialSampler(loader.dataset)
+    unshuffled = with_sampler(loader, in_order)
+    rank_zero_warn(
+        f"`overfit_batches` is on and the {prefix} loader has a `{type(sampler).__name__}`: it is"
+        " replaced by one that reads in order, so that the same batches come each epoch. Pass a loader with"
+        " `shuffle=False` to say so yourself."
+    )
+    return unshuffled
+
+
+def _without_dropping(loader: DataLoader[Any]) -> DataLoader[Any]:
+    batch_sampler = loader.batch_sampler
+    if not isinstance(batch_sampler, BatchSampler) or not getattr(batch_sampler, "drop_last", False):
+        return loader
+    batched = copy.copy(batch_sampler)
+    batched.drop_last = False
+    return _changed(loader, batch_sampler=batched, drop_last=False)
+
+
+def _seed_workers(loader: DataLoader[Any], rank: int) -> None:
+    if os.environ.get("PL_SEED_WORKERS", "0") == "1" and loader.worker_init_fn is None:
+        loader.worker_init_fn = functools.partial(pl_worker_init_function, rank=rank)
+
+
+def _say_what_is_odd(loader: DataLoader[Any], prefix: str, *, reloads: bool) -> None:
+    if prefix != "train" and _shuffles(loader):
+        rank_zero_warn(
+            f"The {prefix} loader shuffles: the order of its results differs from run to run. Expected a fixed order."
+            " Write `shuffle=False`.",
+            category=PossibleUserWarning,
+        )
+    if loader.persistent_workers and loader.pin_memory and reloads:
+        rank_zero_warn(
+            f"The {prefix} loader has `persistent_workers=True` and `pin_memory=True`, and"
+            " `reload_dataloaders_every_n_epochs` replaces it while its workers still pin memory, which is known to"
+            " hang or crash. Write `pin_memory=False` or do not reload.",
+            category=PossibleUserWarning,
+        )
+    _say_about_workers(loader, prefix)
+
+
+def _shuffles(loader: DataLoader[Any]) -> bool:
+    samplers = (loader.sampler, getattr(loader.batch_sampler, "sampler", None))
+    return any(isinstance(sampler, RandomSampler) for sampler in samplers)
+
+
+def _say_about_workers(loader: DataLoader[Any], prefix: str) -> None:
+    context = loader.multiprocessing_context
+    method = multiprocessing.get_start_method(allow_none=True) if context is None else context.get_start_method()
+    if loader.num_workers > 0 and method == "spawn" and not loader.persistent_workers:
+        _hints.info(
+            f"The workers of the {prefix} loader are spawned anew each epoch; `persistent_workers=True` would keep them."
+        )
+    spare = _cpus() - 1
+    if loader.num_workers == 0 and spare > 1 and not _hints:
+        _hints.info(
+            f"The {prefix} loader has no workers. Where reading data takes long, `num_workers` (here up to {spare})"
+            " lets it go on beside training."
+        )
+
+
+def _cpus() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # not on all systems
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
