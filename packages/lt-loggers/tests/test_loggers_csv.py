@@ -167,6 +167,19 @@ def test_a_file_that_no_logger_wrote_is_left_alone(tmp_path: Path) -> None:
     assert (folder / "metrics.csv").read_text() == "name,score\nann,3\n"
 
 
+def test_a_file_with_unsorted_columns_and_uneven_rows_is_continued(tmp_path: Path) -> None:
+    """Columns keep their order until a new one comes; cells that a row lacks are empty, those too many are left out."""
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,b,a\n0,1,2\n1,3\n2,4,5,6\n")
+    file = MetricsFile(str(path))
+
+    file.append([{"a": 7, "step": 3}])
+    assert header_of(path) == ["step", "b", "a"]
+    file.append([{"c": 8, "step": 4}])
+
+    assert path.read_text().split() == ["a,b,c,step", "2,1,,0", ",3,,1", "5,4,,2", "7,,,3", ",,8,4"]
+
+
 def test_a_file_that_was_removed_meanwhile_is_begun_anew(tmp_path: Path) -> None:
     """The header is written again."""
     logger = CSVLogger(tmp_path)

@@ -12,7 +12,9 @@ import csv
 import errno
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
 
 from lt_core.errors import MisconfigurationException
 from lt_core.rank_zero import rank_zero_warn
@@ -89,10 +91,11 @@ class MetricsFile:
                 open(self.path, encoding="utf-8", newline="") as old,
                 open(temporary, "w", encoding="utf-8", newline="") as new,
             ):
-                writer = csv.DictWriter(new, columns, restval="", extrasaction="ignore")
-                writer.writeheader()
-                writer.writerows(csv.DictReader(old))
-                writer.writerows(rows)
+                reader = csv.reader(old)
+                writer = csv.writer(new)
+                writer.writerow(columns)
+                writer.writerows(_rearranged(reader, next(reader), columns))
+                writer.writerows(_cells(columns, rows))
                 new.flush()
                 os.fsync(new.fileno())
                 size = os.fstat(new.fileno()).st_size
@@ -121,8 +124,23 @@ class MetricsFile:
 def _lines(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerows([row.get(column, "") for column in columns] for row in rows)
+    writer.writerows(_cells(columns, rows))
     return text.getvalue().encode()
+
+
+def _cells(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[list[Any]]:
+    return ([row.get(column, "") for column in columns] for row in rows)
+
+
+def _rearranged(rows: Iterable[list[str]], old: list[str], new: list[str]) -> Iterator[tuple[str, ...]]:
+    """Put the cells of rows with the columns ``old`` where the columns ``new`` have them."""
+    # Each row gets one empty cell at its end, which is what new columns hold.
+    pick = itemgetter(*[old.index(column) if column in old else -1 for column in new])
+    width = len(old)
+    for row in rows:
+        del row[width:]
+        row.extend([""] * (width + 1 - len(row)))
+        yield pick(row)
 
 
 def _open_for_append(path: str) -> io.FileIO:
