@@ -211,7 +211,7 @@ _LOOP_STATE = (
 
 
 def _content(path: Path) -> Facts:
-    content = torch.load(path, weights_only=False)  # noqa: TID251 the file is what this looks at
+    content = torch.load(path, weights_only=False)
     loops = content["loops"]["fit_loop"]
     return {
         "keys": sorted(content),
