@@ -111,8 +111,8 @@ def find_usable_cuda_devices(num_devices: int = -1) -> list[int]:
     if num_devices > len(usable):
         raise RuntimeError(
             f"`find_usable_cuda_devices({num_devices})`: of {present} CUDA devices only {usable} can be used; the"
-            " others are held by another process or out of memory. As many as asked for were expected: ask for fewer, or"
-            " end what runs on them (`nvidia-smi` lists it)."
+            " others are held by another process or out of memory. As many as asked for were expected: ask for fewer,"
+            " or end what runs on them (`nvidia-smi` lists it)."
         )
     return usable
 
