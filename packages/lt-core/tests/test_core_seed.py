@@ -147,7 +147,7 @@ def test_states_survive_a_file_that_is_read_with_weights_only():
     torch.save(states, buffer)
     buffer.seek(0)
 
-    restore_random_states(torch.load(buffer, weights_only=True))  # noqa: TID251 - the format is what is tested
+    restore_random_states(torch.load(buffer, weights_only=True))
 
     assert draws() == expected
 
@@ -166,7 +166,7 @@ def test_numpy_generators_of_every_kind_are_restored(name):
         torch.save(states, buffer)
         buffer.seek(0)
 
-        restore_random_states(torch.load(buffer, weights_only=True))  # noqa: TID251 - the format is what is tested
+        restore_random_states(torch.load(buffer, weights_only=True))
 
         assert [*numpy.random.rand(5), *numpy.random.randn(3)] == expected
     finally:

@@ -96,12 +96,12 @@ def save_checkpoint_file(checkpoint: Mapping[str, Any], path: CheckpointTarget) 
         path.flush()
         return
     target = _local(path, "saved to")
-    if target.is_dir():
-        raise CheckpointError(
-            f"The checkpoint cannot be saved to {str(target)!r}: that is a folder. The path of a file was expected."
-            f" Write {str(target / 'last.ckpt')!r}."
-        )
     try:
+        if target.is_dir():
+            raise CheckpointError(
+                f"The checkpoint cannot be saved to {str(target)!r}: that is a folder. The path of a file was expected."
+                f" Write {str(target / 'last.ckpt')!r}."
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing_file(target) as file:
             _write(content, file, repr(str(target)))
@@ -283,7 +283,10 @@ def _refused_classes(source: Any, error: Exception) -> Iterator[str]:
 
 def _is_whole(source: Any) -> bool:
     _rewind(source)
-    return zipfile.is_zipfile(source)
+    try:
+        return zipfile.is_zipfile(source)
+    except zipfile.BadZipFile:
+        return False
 
 
 def _rewind(source: Any) -> None:

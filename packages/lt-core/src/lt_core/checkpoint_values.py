@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -87,7 +88,7 @@ def _children(value: Any) -> Iterator[tuple[str, Any, Any]]:
     """Give for each item how it is reached, its key where that is not text, and the item."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if isinstance(key, str):
+            if isinstance(key, str) and key:
                 yield f".{key}", None, item
             else:
                 yield f"[{key!r}]", key, item
@@ -120,10 +121,13 @@ def _is_written(value: Any) -> bool:
 def _is_read_back(value: Any) -> bool:
     buffer = io.BytesIO()
     try:
-        torch.save(value, buffer)
-        buffer.seek(0)
-        # Safe by itself, and asked for exactly what the reader of the file would do.
-        torch.load(buffer, map_location="cpu", weights_only=True)  # noqa: TID251
+        with warnings.catch_warnings():
+            # What torch has to say about a value it says when the file is written and read.
+            warnings.simplefilter("ignore")
+            torch.save(value, buffer)
+            buffer.seek(0)
+            # Safe by itself, and asked for exactly what the reader of the file would do.
+            torch.load(buffer, map_location="cpu", weights_only=True)  # noqa: TID251
     except _ERRORS:
         return False
     return True

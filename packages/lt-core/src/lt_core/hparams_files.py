@@ -176,7 +176,7 @@ def save_hparams_to_tags_csv(tags_csv: PathLike, hparams: Mapping[str, Any] | Na
     with _in_existing_folder(tags_csv).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["key", "value"])
-        writer.writerows(_items(hparams).items())
+        writer.writerows((name, _text(value)) for name, value in _items(hparams).items())
 
 
 def _yaml(path: PathLike) -> ModuleType:
@@ -255,6 +255,13 @@ def _survives(yaml: ModuleType, value: Any) -> bool:
     except (yaml.YAMLError, TypeError, ValueError, AttributeError, RecursionError):
         return False
     return True
+
+
+def _text(value: Any) -> str:
+    # Text that reads as something else, such as "1", is quoted so that it comes back as text.
+    if isinstance(value, str):
+        return value if _literal(value) == value else repr(value)
+    return str(value)
 
 
 def _literal(text: str) -> Any:
