@@ -102,7 +102,7 @@ class Logger(ABC):
             kwargs: What a particular logger takes besides.
         """
 
-    def log_graph(self, model: nn.Module, input_array: Tensor | None = None) -> None:  # noqa: B027 - may be left out
+    def log_graph(self, model: nn.Module, input_array: Tensor | None = None) -> None:
         """Record the graph of a model.
 
         Args:
@@ -110,7 +110,7 @@ class Logger(ABC):
             input_array: What ``forward`` is called with; None for the model's ``example_input_array``.
         """
 
-    def save(self) -> None:  # noqa: B027 - may be left out
+    def save(self) -> None:
         """Bring what was recorded to where it is kept. It comes after each row, so it has to be cheap."""
 
     def finalize(self, status: str) -> None:
@@ -121,7 +121,7 @@ class Logger(ABC):
         """
         self.save()
 
-    def after_save_checkpoint(self, checkpoint_callback: Checkpoint) -> None:  # noqa: B027 - may be left out
+    def after_save_checkpoint(self, checkpoint_callback: Checkpoint) -> None:
         """Take notice of a checkpoint that was just written.
 
         Args:
