@@ -72,7 +72,7 @@ class HookCall:
     __slots__ = ("_answers", "_functions", "_position", "name")
 
     def __init__(
-        self, name: str, functions: Iterable[Callable[..., Any]], position: _Position, *, answers: bool = False
+        self, name: str, functions: Iterable[Callable[..., Any]], position: _Position, *, answers: bool = True
     ) -> None:
         self.name = name
         self._functions = tuple(functions)

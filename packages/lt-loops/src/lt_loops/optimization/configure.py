@@ -170,8 +170,8 @@ def _several_optimizers(number: int, module: nn.Module) -> MisconfigurationExcep
     names = ", ".join(f"optimizer_{index + 1}" for index in range(number))
     return MisconfigurationException(
         f"`{type(module).__name__}.configure_optimizers` returned {number} optimizers, and automatic optimisation"
-        " cannot know which loss belongs to which. Expected one optimizer (it may have several parameter groups), or manual"
-        f" optimisation. Write:\n\n"
+        " cannot know which loss belongs to which. Expected one optimizer (it may have several parameter groups), or"
+        f" manual optimisation. Write:\n\n"
         f"    def __init__(self):\n"
         f"        super().__init__()\n"
         f"        self.automatic_optimization = False\n\n"

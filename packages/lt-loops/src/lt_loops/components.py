@@ -1,0 +1,84 @@
+"""From the Trainer's arguments to a strategy with its accelerator, precision and checkpoint files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from lt_core.errors import MisconfigurationException, MisconfigurationValueError
+from lt_core.rank_zero import rank_zero_info
+
+from lt_loops.accelerators import resolve_accelerator, resolve_devices
+from lt_loops.checkpoint_io import CheckpointIO
+from lt_loops.precision import Precision, resolve_precision
+from lt_loops.strategies import SingleDeviceStrategy, Strategy, StrategyRegistry
+
+__all__ = ["resolve_components"]
+
+
+def resolve_components(accelerator: Any, strategy: Any, devices: Any, precision: Any, plugins: Any) -> Strategy:
+    """Return the strategy that these arguments of the Trainer mean.
+
+    Args:
+        accelerator: A name or an accelerator.
+        strategy: A name or a strategy.
+        devices: How many devices, or which.
+        precision: A name, or None.
+        plugins: A plugin or several.
+
+    Raises:
+        MisconfigurationException: Arguments contradict each other, or ask for what there is not.
+    """
+    precisions, checkpoint_ios = _sort_plugins(plugins)
+    if precisions and precision is not None:
+        raise MisconfigurationValueError(
+            f"`Trainer(precision={precision!r}, plugins=[{precisions[0]!r}])` sets the precision twice. Expected one of them."
+        )
+    if isinstance(strategy, Strategy):
+        if strategy.accelerator is None:
+            strategy.accelerator = resolve_accelerator(accelerator)
+        resolved = strategy
+    else:
+        chosen = resolve_accelerator(accelerator)
+        found = resolve_devices(chosen, devices)
+        if strategy == "auto" and len(found) > 1 and devices == "auto":
+            rank_zero_info(f"Using 1 of {len(found)} devices. Pass `devices=…` and a distributed strategy to use more.")
+            found = found[:1]
+        if strategy == "auto" and len(found) == 1:
+            resolved = SingleDeviceStrategy(found[0], accelerator=chosen)
+        else:
+            name = "ddp" if strategy == "auto" else strategy
+            resolved = StrategyRegistry.get(str(name).lower())
+            resolved.accelerator = chosen
+            if isinstance(resolved, SingleDeviceStrategy):
+                resolved = _single(found, chosen, devices)
+    if precisions:
+        resolved.precision_plugin = precisions[0]
+    elif precision is not None or not isinstance(strategy, Strategy):
+        resolved.precision_plugin = resolve_precision(precision, resolved.root_device.type)
+    if checkpoint_ios:
+        resolved.checkpoint_io = checkpoint_ios[0]
+    return resolved
+
+
+def _single(found: list[Any], accelerator: Any, devices: Any) -> SingleDeviceStrategy:
+    if len(found) > 1:
+        raise MisconfigurationException(
+            f"`Trainer(strategy='single_device', devices={devices!r})` names {len(found)} devices. Expected one: pass `devices=1`."
+        )
+    return SingleDeviceStrategy(found[0], accelerator=accelerator)
+
+
+def _sort_plugins(plugins: Any) -> tuple[list[Precision], list[CheckpointIO]]:
+    listed = [] if plugins is None else list(plugins) if isinstance(plugins, Iterable) else [plugins]
+    precisions = [plugin for plugin in listed if isinstance(plugin, Precision)]
+    checkpoint_ios = [plugin for plugin in listed if isinstance(plugin, CheckpointIO)]
+    for plugin in listed:
+        if not isinstance(plugin, (Precision, CheckpointIO)):
+            raise MisconfigurationException(
+                f"`Trainer(plugins=…)` got {plugin!r}, a {type(plugin).__name__}. Expected a `Precision` or a `CheckpointIO`."
+            )
+    for kind in (precisions, checkpoint_ios):
+        if len(kind) > 1:
+            raise MisconfigurationException(f"`Trainer(plugins=…)` got several plugins of a kind: {kind}. Expected one at most.")
+    return precisions, checkpoint_ios

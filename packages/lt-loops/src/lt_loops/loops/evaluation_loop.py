@@ -1,0 +1,186 @@
+"""The loop behind validation and testing, on its own and within fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lt_core.errors import SIGTERMException
+from lt_core.hooks import HookCalls
+from lt_core.state import RunningStage
+from torch import nn
+
+from lt_loops.log_writer import LogWriter
+
+if TYPE_CHECKING:
+    from lt_core.log.sink import LogSink
+    from lt_core.metrics_board import MetricsBoard
+    from lt_core.module import LightningModule
+
+    from lt_loops.trainer import Trainer
+
+__all__ = ["EvaluationLoop", "EvaluationPlan", "ModeKeeper"]
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What one evaluation runs, resolved before it begins.
+
+    Attributes:
+        module: The module.
+        hooks: Who overrides which hook.
+        step: What runs a batch: ``step(batch, batch_idx)`` or ``step(batch, batch_idx, dataloader_idx)``.
+        move: Moves a batch to the device, None when there is nothing to do.
+        sink: Where values are logged.
+        board: What has been published.
+        writer: Where rows go.
+        step_context: The precision's context, None when it has none.
+    """
+
+    module: LightningModule
+    hooks: HookCalls
+    step: Callable[..., Any]
+    move: Callable[[Any, int], Any] | None
+    sink: LogSink
+    board: MetricsBoard
+    writer: LogWriter
+    step_context: AbstractContextManager[Any] | None
+
+
+class ModeKeeper:
+    """Remembers each submodule's train or eval mode, and gives it back.
+
+    Example:
+        >>> layer = torch.nn.Dropout().eval()
+        >>> keeper = ModeKeeper(layer)
+        >>> _ = layer.train()
+        >>> keeper.restore()
+        >>> layer.training
+        False
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._modes = [(child, child.training) for child in module.modules()]
+
+    def restore(self) -> None:
+        """Give every submodule its mode back."""
+        for child, training in self._modes:
+            child.training = training
+
+
+class EvaluationLoop:
+    """Runs a module over evaluation loaders and publishes what it logs.
+
+    Args:
+        trainer: Whose flags and data count.
+        kind: ``validation`` or ``test``: the name within the hooks.
+
+    Attributes:
+        seen: Batches of each loader over the whole run: the x-axis of rows logged on each step.
+    """
+
+    def __init__(self, trainer: Trainer, kind: str) -> None:
+        self.kind = kind
+        self.seen: dict[int, int] = {}
+        self._trainer = trainer
+
+    def run_within_fit(self, stage: RunningStage) -> None:
+        """Validate in the middle of training; gradients are off, the training stage is the caller's to restore."""
+        with torch.no_grad():
+            self.run(self._trainer.validation_plan(), stage, want_results=False)
+
+    def run(self, plan: EvaluationPlan, stage: RunningStage, *, want_results: bool = True) -> list[dict[str, float]]:
+        """Evaluate on all loaders.
+
+        Args:
+            plan: What to run.
+            stage: Under which stage values are kept.
+            want_results: Whether to return what was logged.
+
+        Returns:
+            One dict of logged values per loader, empty unless wanted.
+        """
+        trainer, sink, hooks, kind = self._trainer, plan.sink, plan.hooks, self.kind
+        loaders, limits, joined = trainer.evaluation_data(stage)
+        if not any(limits):
+            return []
+        several = len(loaders) > 1 and not joined
+        modes = ModeKeeper(plan.module)
+        eval_hook = hooks[f"on_{kind}_model_eval"]
+        if eval_hook is not None:
+            eval_hook()
+        else:
+            trainer.model.eval()
+        sink.open(str(stage))
+        for name in (f"on_{kind}_start", f"on_{kind}_epoch_start"):
+            hook = hooks[name]
+            if hook is not None:
+                hook()
+        if joined:
+            self._run_loader(plan, (item[0] for item in loaders[0]), limits[0], 0, ())
+        else:
+            for index, (loader, limit) in enumerate(zip(loaders, limits)):
+                if several:
+                    sink.dataloader_idx = index
+                self._run_loader(plan, loader, limit, index, (index,) if several else ())
+        sink.dataloader_idx = None
+        sink.batch = None
+        sink.epoch_ended = True
+        epoch_end = hooks[f"on_{kind}_epoch_end"]
+        if epoch_end is not None:
+            epoch_end()
+        row = plan.board.publish()
+        if stage is not RunningStage.SANITY_CHECKING:
+            plan.writer.write(row, trainer.num_logged_windows, trainer.current_epoch)
+        results = sink.read_per_loader(len(loaders)) if want_results else []
+        end = hooks[f"on_{kind}_end"]
+        if end is not None:
+            end()
+        sink.reset()
+        sink.close()
+        train_hook = hooks.get(f"on_{kind}_model_train")
+        if train_hook is not None:
+            train_hook()
+        else:
+            modes.restore()
+        return results
+
+    def _run_loader(
+        self, plan: EvaluationPlan, loader: Any, limit: int | float, index: int, extra: tuple[int, ...]
+    ) -> None:
+        """Run the batches of one loader; ``extra`` is its index where the steps and hooks get one."""
+        trainer, sink, step, move, context = self._trainer, plan.sink, plan.step, plan.move, plan.step_context
+        on_start = plan.hooks[f"on_{self.kind}_batch_start"]
+        on_end = plan.hooks[f"on_{self.kind}_batch_end"]
+        step_fx = f"{self.kind}_step"
+        count = None if limit == float("inf") else int(limit)
+        writes = not trainer.sanity_checking
+        batch_idx = -1
+        sink.fx = step_fx
+        for batch_idx, batch in enumerate(islice(loader, count)):  # noqa: B007 -- read after the loop
+            trainer.is_last_batch = batch_idx + 1 == count
+            if move is not None:
+                batch = move(batch, index)  # noqa: PLW2901 -- the batch on its device replaces the one on the host
+            sink.batch = batch
+            if on_start is not None:
+                on_start(batch, batch_idx, *extra)
+            if context is None:
+                output = step(batch, batch_idx, *extra)
+            else:
+                with context:
+                    output = step(batch, batch_idx, *extra)
+            if on_end is not None:
+                on_end(output, batch, batch_idx, *extra)
+            if writes and sink.logs_steps:
+                row = plan.board.publish()
+                plan.writer.write(row, self.seen.get(index, 0) + batch_idx, trainer.current_epoch)
+            if trainer.received_sigterm and not trainer.is_last_batch:
+                raise SIGTERMException
+        sink.fx = None
+        if writes:
+            self.seen[index] = self.seen.get(index, 0) + batch_idx + 1
+

@@ -1,0 +1,447 @@
+"""The training loop. It reads from top to bottom: `FitLoop.run`, one epoch, one batch, the end of an epoch.
+
+Everything that depends on who overrides what was decided before (`FitPlan`); nothing here looks anything up by name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lt_core.errors import SIGTERMException
+from lt_core.hooks import HookCall, HookCalls
+from lt_core.rank_zero import WarningCache, rank_zero_info
+from lt_core.seed import isolate_rng, restore_random_states
+from lt_core.state import RunningStage
+
+from lt_loops.data.batches import EpochBatches
+from lt_loops.log_writer import LogWriter
+
+if TYPE_CHECKING:
+    from lt_core.log.sink import LogSink
+    from lt_core.metrics_board import MetricsBoard
+    from lt_core.module import LightningModule
+
+    from lt_loops.loops.evaluation_loop import EvaluationLoop
+    from lt_loops.optimization.automatic import AutomaticOptimization
+    from lt_loops.optimization.manual import ManualOptimization
+    from lt_loops.optimization.schedulers import SchedulerStepper
+    from lt_loops.trainer import Trainer
+
+__all__ = ["FitLoop", "FitPlan", "Progress", "Resume"]
+
+_warnings = WarningCache()
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """What one call of fit runs, resolved before it begins.
+
+    Attributes:
+        module: The module.
+        hooks: Who overrides which hook.
+        skips_epochs: Whether the module's ``on_train_batch_start`` may return -1.
+        optimization: How a batch becomes a step.
+        schedulers: When which scheduler steps.
+        move: Moves a batch to the device, None when there is nothing to do.
+        sink: Where values are logged.
+        board: What has been published.
+        writer: Where rows go.
+        log_every_n_steps: A row each that many windows; 0 for never.
+        zero_grad_before_validation: The module's own ``on_validation_model_zero_grad``, None for the default.
+    """
+
+    module: LightningModule
+    hooks: HookCalls
+    skips_epochs: bool
+    optimization: AutomaticOptimization | ManualOptimization
+    schedulers: SchedulerStepper
+    move: Callable[[Any, int], Any] | None
+    sink: LogSink
+    board: MetricsBoard
+    writer: LogWriter
+    log_every_n_steps: int
+    zero_grad_before_validation: HookCall | None
+
+
+@dataclass
+class Progress:
+    """How far training is; what a checkpoint's ``loops`` are made of.
+
+    Attributes:
+        epoch: Epochs that are complete.
+        batch: Batches of the running epoch that are complete.
+        total_batches: Batches that are complete, over all epochs.
+        windows: Accumulation windows that are complete: the x-axis of logged rows.
+        steps: Optimizer steps taken before the running fit; the running fit counts in its optimisation.
+        phase: Where within a batch or an epoch the loop is: ``batch`` (working on one), ``batch_end`` (in
+            ``on_train_batch_end``), ``validation`` (in validation), ``epoch_end`` (in ``on_train_epoch_end``),
+            ``idle`` (between batches, epochs or runs).
+        window_open: Whether gradients of an unfinished window are kept.
+        is_last_batch: Whether the last batch that was begun is the last of its epoch.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    total_batches: int = 0
+    windows: int = 0
+    steps: int = 0
+    phase: str = "idle"
+    window_open: bool = False
+    is_last_batch: bool = False
+
+
+@dataclass
+class Resume:
+    """What a checkpoint left to be done before training goes on where it was.
+
+    Attributes:
+        phase: The phase in which the checkpoint was written.
+        loader: The state of the epoch's batches, None at the beginning of an epoch.
+        random_states: The random states at the moment of saving.
+    """
+
+    phase: str
+    loader: dict[str, Any] | None = None
+    random_states: dict[str, Any] | None = None
+
+
+class FitLoop:
+    """Trains for epochs and batches until something says stop.
+
+    Args:
+        trainer: Whose settings and flags count.
+        validation: What runs between training batches.
+
+    Attributes:
+        progress: How far training is; survives several calls of fit.
+        resume: What is still to be restored, None when nothing is.
+        optimization: How batches become steps, once fit has configured the optimizers; counts the steps.
+        batches: The running epoch's batches.
+    """
+
+    progress: Progress
+    resume: Resume | None
+    batches: EpochBatches | None
+    optimization: AutomaticOptimization | ManualOptimization | None
+    max_epochs: int | None
+    min_epochs: int | None
+    max_steps: int
+    min_steps: int | None
+
+    def __init__(self, trainer: Trainer, validation: EvaluationLoop) -> None:
+        self.progress = Progress()
+        self.resume = None
+        self.batches = None
+        self.optimization = None
+        self.max_epochs = None
+        self.min_epochs = None
+        self.max_steps = -1
+        self.min_steps = None
+        self.val_loop = validation
+        self.last_reload_epoch: int | None = None
+        self._trainer = trainer
+        self._validated_at = 0.0
+        self._said_too_early = False
+        self._unwritten: tuple[dict[str, Any], int, int] | None = None
+
+    @property
+    def global_step(self) -> int:
+        """How many optimizer steps were taken, over all optimizers and fits of this module."""
+        return self.progress.steps if self.optimization is None else self.optimization.steps
+
+    def begin_anew(self) -> None:
+        """Count from zero, as for a module that was not trained before."""
+        self.progress = Progress()
+        self.resume = None
+        self.optimization = None
+
+    # -- the run
+
+    def run(self, plan: FitPlan) -> None:
+        """Train until done."""
+        trainer, sink = self._trainer, plan.sink
+        resume = self.resume
+        if resume is None:
+            self._sanity_check(plan)
+        trainer.training = True
+        trainer.prepare_train_data()
+        reason = self._why_not_to_start()
+        if reason is not None:
+            rank_zero_info(f"`Trainer.fit` stopped: {reason}.")
+            self.resume = None
+            return
+        torch.set_grad_enabled(True)
+        if trainer.enable_validation and self._validates_in(self.progress.epoch):
+            trainer.prepare_validation_data()
+        self._validated_at = time.monotonic()
+        self._unwritten = None
+        sink.open("train")
+        sink.fx = "training_step"
+        if plan.hooks["on_train_start"] is not None:
+            plan.hooks["on_train_start"]()
+        if resume is not None and resume.loader is None:
+            self._restore_random_states(resume)
+            if resume.phase == "epoch_end":
+                self._publish_epoch(plan)
+            self.resume = None
+        while not self._done():
+            self._run_epoch(plan)
+        self._write_last_row(plan)
+        if plan.hooks["on_train_end"] is not None:
+            plan.hooks["on_train_end"]()
+        sink.close()
+
+    def _run_epoch(self, plan: FitPlan) -> None:
+        """Train on the batches of one epoch."""
+        trainer, progress, sink = self._trainer, self.progress, plan.sink
+        optimization, schedulers, move = plan.optimization, plan.schedulers, plan.move
+        on_batch_start = plan.hooks["on_train_batch_start"]
+        on_batch_end = plan.hooks["on_train_batch_end"]
+        optimize = optimization.run
+        batches = self._begin_epoch(plan)
+        num_batches = trainer.num_training_batches
+        optimization.epoch = progress.epoch
+        if self._stops():  # a resumed epoch may have nothing left to do
+            batches.stop()
+        for batch in batches:
+            batch_idx = progress.batch
+            progress.phase = "batch"
+            is_last = trainer.is_last_batch = progress.is_last_batch = batches.is_last
+            # Which part of an accumulation window is this batch, and how long is the window?
+            window = trainer.accumulate_grad_batches
+            if window == 1:
+                opens = closes = True
+                length: float = 1
+                position = 1
+            else:
+                position = batch_idx % window + 1
+                opens = position == 1
+                closes = is_last or position == window
+                length = min(window, num_batches - batch_idx + position - 1)
+            if move is not None:
+                batch = move(batch, 0)  # noqa: PLW2901 -- the batch on its device replaces the one on the host
+            sink.batch = batch
+            if on_batch_start is not None and on_batch_start(batch, batch_idx) == -1 and plan.skips_epochs:
+                break
+            if batch is None:
+                self._say_batch_is_none()
+            elif closes and position != length:  # the loader's length was unknown: the window is shorter than thought
+                optimize(batch, batch_idx, opens, False, length)
+                optimization.close_short_window(position, int(length))
+            else:
+                optimize(batch, batch_idx, opens, closes, length)
+            progress.window_open = not closes
+            if closes and schedulers.has_step:
+                schedulers.on_window(batch_idx)
+            if is_last and schedulers.has_epoch:
+                schedulers.on_last_batch(progress.epoch)
+            if on_batch_end is not None:
+                progress.phase = "batch_end"
+                on_batch_end(optimization.outputs(), batch, batch_idx)
+            self._after_batch(plan, batch_idx, closes=closes, is_last=is_last)
+            if self._stops():
+                break
+        self._end_epoch(plan)
+
+    def _after_batch(
+        self, plan: FitPlan, batch_idx: int, *, closes: bool, is_last: bool, validated: bool = False
+    ) -> None:
+        """Do what follows ``on_train_batch_end``: the row, validation, plateau schedulers, counting."""
+        trainer, progress = self._trainer, self.progress
+        if not validated:
+            every = plan.log_every_n_steps
+            if closes and every and ((progress.windows + 1) % every == 0 or trainer.should_stop):
+                plan.writer.write(plan.board.publish(), progress.windows, progress.epoch)
+                plan.writer.last_step = progress.windows
+            if self._validation_is_due(batch_idx, is_last=is_last):
+                self._validate(plan)
+        if closes:
+            if plan.schedulers.has_plateau_step:
+                plan.schedulers.plateau_step(batch_idx, plan.board.publish_callback_metrics)
+            progress.windows += 1
+        progress.batch = batch_idx + 1
+        progress.total_batches += 1
+        progress.phase = "idle"
+        if trainer.received_sigterm:
+            raise SIGTERMException
+
+    # -- epochs
+
+    def _begin_epoch(self, plan: FitPlan) -> EpochBatches:
+        """Get the epoch's batches ready; where a checkpoint was written within the epoch, go on from there."""
+        trainer, progress = self._trainer, self.progress
+        resume = self.resume
+        if resume is not None and resume.loader is not None:
+            batches = self.batches = trainer.epoch_batches()
+            batches.resume(resume.loader)
+            self._restore_random_states(resume)
+            self.resume = None
+            if resume.phase in ("batch_end", "validation"):
+                closes = not progress.window_open
+                validated = resume.phase == "validation"
+                self._after_batch(plan, progress.batch, closes=closes, is_last=progress.is_last_batch, validated=validated)
+            return batches
+        trainer.reload_if_due()
+        trainer.set_sampler_epoch(progress.epoch)
+        progress.batch = 0
+        progress.is_last_batch = False
+        plan.sink.epoch_ended = False
+        if plan.hooks["on_train_epoch_start"] is not None:
+            plan.hooks["on_train_epoch_start"]()
+        batches = self.batches = trainer.epoch_batches()
+        batches.start()
+        return batches
+
+    def _end_epoch(self, plan: FitPlan) -> None:
+        """Close a window left open by a loader that ended early, call the epoch's last hooks, publish its metrics."""
+        progress, sink = self.progress, plan.sink
+        sink.batch = None
+        if progress.window_open and not self._stops():
+            window = self._trainer.accumulate_grad_batches
+            plan.optimization.close_short_window((progress.batch - 1) % window + 1, window)
+            progress.window_open = False
+            progress.windows += 1
+        if plan.log_every_n_steps and progress.windows and plan.writer.last_step != progress.windows - 1:
+            self._unwritten = (plan.board.publish(), progress.windows - 1, progress.epoch)
+        else:
+            self._unwritten = None
+        progress.phase = "epoch_end"
+        sink.epoch_ended = True
+        if plan.hooks["on_train_epoch_end"] is not None:
+            plan.hooks["on_train_epoch_end"]()
+        self._publish_epoch(plan)
+
+    def _publish_epoch(self, plan: FitPlan) -> None:
+        """Publish the epoch's metrics, step the schedulers that wait for them, and count the epoch."""
+        progress, sink = self.progress, plan.sink
+        sink.epoch_ended = True
+        row = plan.board.publish()
+        if progress.is_last_batch and plan.schedulers.has_plateau_epoch:
+            plan.schedulers.plateau_epoch(progress.epoch, plan.board.publish_callback_metrics)
+        plan.writer.write(row, progress.windows - 1, progress.epoch)
+        sink.reset()
+        progress.epoch += 1
+        progress.batch = 0
+        progress.phase = "idle"
+        self.batches = None
+        if self._trainer.received_sigterm:
+            raise SIGTERMException
+
+    def _write_last_row(self, plan: FitPlan) -> None:
+        """Write the last step's row if its turn never came, so that nothing that was logged is lost."""
+        if self._unwritten is not None:
+            plan.writer.write(*self._unwritten)
+            self._unwritten = None
+
+    def _restore_random_states(self, resume: Resume) -> None:
+        if resume.random_states is not None:
+            restore_random_states(resume.random_states)
+
+    # -- validation
+
+    def _validates_in(self, epoch: int) -> bool:
+        every = self._trainer.check_val_every_n_epoch
+        return every is None or (epoch + 1) % every == 0
+
+    def _validation_is_due(self, batch_idx: int, *, is_last: bool) -> bool:
+        trainer = self._trainer
+        if not trainer.enable_validation or not self._validates_in(self.progress.epoch):
+            return False
+        every = trainer.val_check_batch
+        if is_last and every is None and trainer.val_check_seconds is None:
+            return True  # unknown length: at the end of the epoch
+        if trainer.should_stop and self._may_stop():
+            return True
+        if trainer.val_check_seconds is not None:
+            return time.monotonic() - self._validated_at >= trainer.val_check_seconds
+        if every is None:
+            return False
+        count = self.progress.total_batches if trainer.check_val_every_n_epoch is None else batch_idx
+        return (count + 1) % every == 0
+
+    def _validate(self, plan: FitPlan) -> None:
+        """Validate between two training batches; what this epoch has logged so far stays as it is."""
+        trainer, progress, sink = self._trainer, self.progress, plan.sink
+        progress.phase = "validation"
+        trainer.validating = True
+        if not progress.window_open:
+            if plan.zero_grad_before_validation is not None:
+                plan.zero_grad_before_validation()
+            else:
+                plan.module.zero_grad()
+        trainer.prepare_validation_data()
+        self.val_loop.run_within_fit(RunningStage.VALIDATING)
+        self._validated_at = time.monotonic()
+        trainer.training = True
+        sink.open("train")
+        sink.fx = "training_step"
+
+    def _sanity_check(self, plan: FitPlan) -> None:
+        """Run a few validation batches first, so that a mistake there shows before an epoch is spent."""
+        trainer = self._trainer
+        if not trainer.enable_validation or not trainer.num_sanity_val_steps:
+            return
+        with isolate_rng():
+            trainer.sanity_checking = True
+            if plan.hooks["on_sanity_check_start"] is not None:
+                plan.hooks["on_sanity_check_start"]()
+            trainer.prepare_validation_data()
+            self.val_loop.run_within_fit(RunningStage.SANITY_CHECKING)
+            if plan.hooks["on_sanity_check_end"] is not None:
+                plan.hooks["on_sanity_check_end"]()
+            plan.board.reset()
+
+    # -- when to stop
+
+    def _why_not_to_start(self) -> str | None:
+        if not self._trainer.num_training_batches:
+            return "there are no training batches"
+        if self.resume is not None and self.resume.loader is not None:
+            return None
+        if self.resume is not None and self.resume.phase == "epoch_end":
+            return None
+        if self._steps_are_done():
+            return f"`max_steps={self.max_steps}` was reached"
+        if self.max_epochs is not None and self.max_epochs != -1 and self.progress.epoch >= self.max_epochs:
+            return f"`max_epochs={self.max_epochs}` was reached"
+        return None
+
+    def _steps_are_done(self) -> bool:
+        return self.max_steps != -1 and self.global_step >= self.max_steps
+
+    def _may_stop(self) -> bool:
+        """Tell whether the minimum of epochs and steps is met."""
+        return self.progress.epoch >= (self.min_epochs or 0) and self.global_step >= (self.min_steps or 0)
+
+    def _stops(self) -> bool:
+        """Tell whether training stops here, in the middle of an epoch."""
+        if self.max_steps != -1 and self.global_step >= self.max_steps:
+            return True
+        if not self._trainer.should_stop:
+            return False
+        if self._may_stop():
+            return True
+        if not self._said_too_early:
+            self._said_too_early = True
+            rank_zero_info(
+                f"Training was asked to stop after {self.progress.epoch} epochs and {self.global_step} steps and goes on: "
+                f"`min_epochs={self.min_epochs}`, `min_steps={self.min_steps}` are not reached yet."
+            )
+        return False
+
+    def _done(self) -> bool:
+        """Tell whether training is over, between two epochs."""
+        if self.max_epochs is not None and self.max_epochs != -1 and self.progress.epoch >= self.max_epochs:
+            rank_zero_info(f"`Trainer.fit` stopped: `max_epochs={self.max_epochs}` reached.")
+            return True
+        if self._steps_are_done():
+            rank_zero_info(f"`Trainer.fit` stopped: `max_steps={self.max_steps}` reached.")
+            return True
+        return self._stops()
+
+    def _say_batch_is_none(self) -> None:
+        _warnings.warn("The training loader yielded None: the batch is skipped. Expected a batch from each iteration.")

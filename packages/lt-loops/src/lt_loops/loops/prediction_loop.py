@@ -1,0 +1,93 @@
+"""The prediction loop."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from lt_core.rank_zero import WarningCache
+from lt_core.transfer import move_data_to_device
+
+from lt_loops.loops.evaluation_loop import EvaluationPlan, ModeKeeper
+
+if TYPE_CHECKING:
+    from lt_loops.trainer import Trainer
+
+__all__ = ["PredictionLoop"]
+
+_warnings = WarningCache()
+
+
+class PredictionLoop:
+    """Runs ``predict_step`` over loaders and collects what it returns.
+
+    Args:
+        trainer: Whose flags and data count.
+
+    Attributes:
+        predictions: What each loader's batches gave, on the CPU.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.predictions: list[list[Any]] = []
+        self._trainer = trainer
+
+    def run(self, plan: EvaluationPlan, *, keep: bool) -> list[Any] | None:
+        """Predict on all loaders.
+
+        Args:
+            plan: What to run.
+            keep: Whether to return the predictions.
+
+        Returns:
+            The outputs batch by batch; a list of such lists when there are several loaders; None unless kept.
+        """
+        trainer, hooks = self._trainer, plan.hooks
+        loaders, limits = trainer.prediction_data()
+        self.predictions = [[] for _ in loaders]
+        if not any(limits):
+            return [] if keep else None
+        modes = ModeKeeper(plan.module)
+        if hooks["on_predict_model_eval"] is not None:
+            hooks["on_predict_model_eval"]()
+        else:
+            trainer.model.eval()
+        for name in ("on_predict_start", "on_predict_epoch_start"):
+            if (hook := hooks[name]) is not None:
+                hook()
+        for index, (loader, limit) in enumerate(zip(loaders, limits)):
+            self._run_loader(plan, loader, limit, index, (index,) if len(loaders) > 1 else (), keep=keep)
+        for name in ("on_predict_epoch_end", "on_predict_end"):
+            if (hook := hooks[name]) is not None:
+                hook()
+        modes.restore()
+        if not keep:
+            return None
+        return self.predictions[0] if len(loaders) == 1 else list(self.predictions)
+
+    def _run_loader(
+        self, plan: EvaluationPlan, loader: Any, limit: int | float, index: int, extra: tuple[int, ...], *, keep: bool
+    ) -> None:
+        step, move, context = plan.step, plan.move, plan.step_context
+        on_start, on_end = plan.hooks["on_predict_batch_start"], plan.hooks["on_predict_batch_end"]
+        count = None if limit == float("inf") else int(limit)
+        outputs = self.predictions[index]
+        plan.sink.fx = "predict_step"
+        for batch_idx, batch in enumerate(islice(loader, count)):
+            self._trainer.is_last_batch = batch_idx + 1 == count
+            if move is not None:
+                batch = move(batch, index)  # noqa: PLW2901 -- the batch on its device replaces the one on the host
+            if on_start is not None:
+                on_start(batch, batch_idx, *extra)
+            if context is None:
+                output = step(batch, batch_idx, *extra)
+            else:
+                with context:
+                    output = step(batch, batch_idx, *extra)
+            if output is None:
+                _warnings.warn("`predict_step` returned None. Return the prediction if it is to be kept.")
+            if on_end is not None:
+                on_end(output, batch, batch_idx, *extra)
+            if keep:
+                outputs.append(move_data_to_device(output, "cpu"))
+        plan.sink.fx = None

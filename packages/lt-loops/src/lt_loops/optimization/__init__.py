@@ -1,0 +1,1 @@
+"""Optimisation: what `configure_optimizers` returned, and how a batch becomes a step."""

@@ -1,0 +1,212 @@
+"""The data of a run: where each stage's loaders come from, which of their batches are used, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lt_core.combined_loader import CombinedLoader
+from lt_core.hooks import HookCall, is_overridden
+from lt_core.module import LightningModule
+from lt_core.state import RunningStage
+
+from lt_loops.data.batches import EpochBatches
+from lt_loops.data.limits import batch_counts, check_log_interval, check_val_batches, loader_size
+from lt_loops.data.move import resolve_move
+from lt_loops.data.prepare import prepare_loaders, set_epoch
+from lt_loops.data.source import DataSource, combine
+
+if TYPE_CHECKING:
+    from lt_core.log.sink import LogSink
+
+    from lt_loops.trainer import Trainer
+
+__all__ = ["RunData"]
+
+_PREFIXES = ("train", "val", "test", "predict")
+_PREFIX_OF = {"validation": "val", "test": "test", "predict": "predict"}
+
+
+class RunData:
+    """Keeps the loaders of all stages and what is derived from them.
+
+    Args:
+        trainer: Whose limits count, and who shows the loaders and numbers to users.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._sources: dict[str, DataSource] = {}
+        self._combined: dict[str, CombinedLoader] = {}
+        self._limits: dict[str, list[int | float]] = {}
+        self._last_reload = 0
+        self._module: LightningModule | None = None
+        self._has_validation_step = False
+
+    # -- sources
+
+    def attach(self, module: LightningModule, datamodule: Any, loaders: dict[str, Any]) -> None:
+        """Take the data of a run; loaders of an earlier run are dropped.
+
+        Args:
+            module: May have loader hooks.
+            datamodule: Has loader hooks, or None.
+            loaders: Loaders by prefix, None where they come from hooks.
+        """
+        trainer = self._trainer
+        self._module = module
+        self._has_validation_step = is_overridden("validation_step", module, LightningModule)
+        trainer.datamodule = datamodule
+        if datamodule is not None:
+            datamodule.trainer = trainer
+        for prefix in _PREFIXES:
+            self._sources[prefix] = DataSource(prefix, module, loaders=loaders.get(prefix), datamodule=datamodule)
+        self._combined.clear()
+        self._limits.clear()
+        self._last_reload = trainer.current_epoch
+        trainer.train_dataloader = None
+        trainer.val_dataloaders = trainer.test_dataloaders = trainer.predict_dataloaders = None
+
+    def is_defined(self, prefix: str) -> bool:
+        """Whether a stage has a source of data."""
+        source = self._sources.get(prefix)
+        return source is not None and source.is_defined()
+
+    @property
+    def validates(self) -> bool:
+        """Whether fit validates."""
+        return self._has_validation_step and self._trainer.limit_val_batches > 0 and self.is_defined("val")
+
+    # -- training
+
+    def prepare_train(self) -> None:
+        """Ask for the training loader and count its batches, if that was not done."""
+        trainer = self._trainer
+        if "train" in self._combined:
+            return
+        self._combined["train"] = self._request("train")
+        loader = self._train_loader()
+        (count,) = batch_counts([loader], trainer.limit_train_batches, "train")
+        trainer.num_training_batches = count
+        trainer.val_check_batch = check_val_batches(
+            trainer.val_check_interval,
+            count,
+            is_sized=loader_size(loader) != float("inf"),
+            check_val_every_n_epoch=trainer.check_val_every_n_epoch,
+            limit_val_batches=trainer.limit_val_batches if self.validates else 0,
+        )
+        if trainer.loggers:
+            check_log_interval(count, trainer.log_every_n_steps)
+
+    def _train_loader(self) -> Any:
+        """Return the one loader itself, or the combination of several."""
+        combined = self._combined["train"]
+        if len(combined.flattened) == 1 and combined.iterables is combined.flattened[0]:
+            return combined.iterables
+        iter(combined)  # a combination knows its length once it has begun
+        return combined
+
+    def epoch_batches(self) -> EpochBatches:
+        """Return the batches of one training epoch."""
+        return EpochBatches(self._train_loader(), self._trainer.num_training_batches, resumable=True)
+
+    def reload_if_due(self, epoch: int) -> None:
+        """Ask for new train and validation loaders where it is time.
+
+        Args:
+            epoch: The epoch that begins.
+        """
+        every = self._trainer.reload_dataloaders_every_n_epochs
+        if not every or epoch - self._last_reload < every:
+            return
+        self._last_reload = epoch
+        for prefix in ("train", "val"):
+            combined = self._combined.pop(prefix, None)
+            if combined is not None:
+                combined.reset()
+        self._trainer.train_dataloader = self._trainer.val_dataloaders = None
+        self.prepare_train()
+        if self.validates:
+            self.prepare_evaluation("val")
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the training samplers which epoch begins."""
+        set_epoch(self._combined["train"].flattened, epoch)
+
+    # -- evaluation and prediction
+
+    def prepare_evaluation(self, prefix: str) -> None:
+        """Ask for the loaders of ``val``, ``test`` or ``predict`` and count their batches, if that was not done."""
+        trainer = self._trainer
+        if prefix in self._combined:
+            return
+        limit = getattr(trainer, f"limit_{prefix}_batches")
+        if limit == 0:
+            self._combined[prefix] = CombinedLoader([], "sequential")
+            counts: list[int | float] = []
+        else:
+            combined = self._combined[prefix] = self._request(prefix)
+            counts = batch_counts(combined.flattened, limit, prefix)
+        setattr(trainer, f"num_{prefix}_batches", counts)
+        if prefix == "val":
+            trainer.num_sanity_val_batches = [min(trainer.num_sanity_val_steps, count) for count in counts]
+
+    def evaluation(self, stage: RunningStage) -> tuple[list[Any], list[int | float], bool]:
+        """Return the loaders of a stage, the batches to use of each, and whether one batch comes from all of them."""
+        trainer = self._trainer
+        prefix = "test" if stage is RunningStage.TESTING else "val"
+        self.prepare_evaluation(prefix)
+        combined = self._combined[prefix]
+        counts: list[int | float] = getattr(trainer, f"num_{prefix}_batches")
+        if stage is RunningStage.SANITY_CHECKING:
+            counts = trainer.num_sanity_val_batches
+        set_epoch(combined.flattened, trainer.current_epoch)
+        if combined.mode != "sequential":
+            iter(combined)
+            return [combined], [min(len(combined), *counts) if counts else 0], True
+        return combined.flattened, counts, False
+
+    def prediction(self) -> tuple[list[Any], list[int | float]]:
+        """Return the prediction loaders and the batches to use of each."""
+        self.prepare_evaluation("predict")
+        return self._combined["predict"].flattened, self._trainer.num_predict_batches
+
+    def has_several(self, kind: str) -> bool:
+        """Whether the steps of ``validation``, ``test`` or ``predict`` get a ``dataloader_idx``."""
+        prefix = _PREFIX_OF[kind]
+        self.prepare_evaluation(prefix)
+        combined = self._combined[prefix]
+        return combined.mode == "sequential" and len(combined.flattened) > 1
+
+    # -- shared
+
+    def _request(self, prefix: Any) -> CombinedLoader:
+        """Ask a source for its loaders, make them ready, and show them to users in the form they were given."""
+        trainer = self._trainer
+        sink = trainer.metrics_board.sink
+        given = self._sources[prefix].request(lambda name, hook: HookCall(name, (hook,), sink)())
+        combined = combine([] if given is None else given, prefix)
+        overfit = trainer.overfit_batches > 0 and prefix in ("train", "val")
+        reloads = trainer.reload_dataloaders_every_n_epochs > 0
+        prepare_loaders(combined, prefix, overfit=overfit, reloads=reloads, rank=trainer.global_rank)
+        shown = combined if isinstance(given, CombinedLoader) else combined.iterables
+        setattr(trainer, "train_dataloader" if prefix == "train" else f"{prefix}_dataloaders", shown)
+        return combined
+
+    def mover(self, sink: LogSink) -> Callable[[Any, int], Any] | None:
+        """Return what moves a batch to the device, or None when there is nothing to do."""
+        trainer = self._trainer
+        precision = trainer.strategy.precision_plugin
+        move = resolve_move(trainer.lightning_module, trainer.datamodule, trainer.strategy.root_device, sink)
+        if not precision.converts_input:
+            return move
+        if move is None:
+            return lambda batch, _: precision.convert_input(batch)
+        return lambda batch, index: move(precision.convert_input(batch), index)
+
+    def teardown(self) -> None:
+        """Shut down the loaders' workers."""
+        for combined in self._combined.values():
+            combined.reset()
+
+

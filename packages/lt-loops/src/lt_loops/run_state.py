@@ -1,0 +1,198 @@
+"""What a checkpoint keeps of a run beside the module: loops, random states, what was logged; and giving it back.
+
+The layout under ``loops`` is the one that users already have, so that files load here and elsewhere. What an exact
+continuation needs beyond it stands under one key of its own, ``lt``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lt_core.errors import MisconfigurationException
+from lt_core.log import named_metrics
+from lt_core.seed import collect_random_states
+
+from lt_loops.loops.fit_loop import Progress, Resume
+
+if TYPE_CHECKING:
+    from lt_core.module import LightningModule
+
+    from lt_loops.trainer import Trainer
+
+__all__ = ["KEY", "dump_loops", "dump_run", "restore_fit_progress", "restore_logged"]
+
+KEY = "lt"
+"""The checkpoint's entry for what an exact continuation needs beyond the common layout."""
+
+_ALL = ("ready", "started", "processed", "completed")
+
+
+def _counters(total: tuple[int, ...], current: tuple[int, ...], names: tuple[str, ...] = _ALL) -> dict[str, Any]:
+    return {"total": dict(zip(names, total)), "current": dict(zip(names, current))}
+
+
+def _same(total: int, current: int, names: tuple[str, ...] = _ALL) -> dict[str, Any]:
+    return _counters((total,) * len(names), (current,) * len(names), names)
+
+
+def dump_loops(trainer: Trainer) -> dict[str, Any]:
+    """Return the ``loops`` entry: the counters of all loops in the common layout."""
+    progress = trainer.fit_loop.progress
+    begun = progress.phase in ("batch_end", "validation", "batch")
+    done = progress.phase == "batch_end" or progress.phase == "validation"
+    batch, total = progress.batch, progress.total_batches
+    ready, processed = batch + begun, batch + done
+    completed = batch + (progress.phase == "validation")
+    epoch = progress.epoch
+    in_epoch = progress.phase != "idle" or progress.batch > 0
+    at_end = progress.phase == "epoch_end"
+    epochs = (epoch + in_epoch, epoch + in_epoch, epoch + at_end, epoch)
+    steps = trainer.global_step
+    windows = progress.windows
+    manual = not trainer.lightning_module.automatic_optimization
+    automatic_steps, manual_steps = (0, steps) if manual else (steps, 0)
+    two = ("ready", "completed")
+    three = ("ready", "started", "completed")
+    fit = {
+        "state_dict": {},
+        "epoch_loop.state_dict": {"_batches_that_stepped": windows},
+        "epoch_loop.batch_progress": {
+            **_counters(
+                (total + begun, total + begun, total + done, total + (progress.phase == "validation")),
+                (ready, ready, processed, completed),
+            ),
+            "is_last_batch": progress.is_last_batch,
+        },
+        "epoch_loop.scheduler_progress": _same(windows, windows, two),
+        "epoch_loop.automatic_optimization.state_dict": {},
+        "epoch_loop.automatic_optimization.optim_progress": {
+            "optimizer": {
+                "step": _same(automatic_steps, automatic_steps, two),
+                "zero_grad": _same(automatic_steps, automatic_steps, three),
+            }
+        },
+        "epoch_loop.manual_optimization.state_dict": {},
+        "epoch_loop.manual_optimization.optim_step_progress": _same(manual_steps, manual_steps, two),
+        "epoch_loop.val_loop.state_dict": {},
+        "epoch_loop.val_loop.batch_progress": {**_same(0, 0), "is_last_batch": False},
+        "epoch_progress": _counters(epochs, epochs),
+    }
+    other = {"state_dict": {}, "batch_progress": {**_same(0, 0), "is_last_batch": False}}
+    return {"fit_loop": fit, "validate_loop": dict(other), "test_loop": dict(other), "predict_loop": dict(other)}
+
+
+def dump_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+    """Return the ``lt`` entry: phase, position in the data, random states, values logged so far, open gradients."""
+    loop = trainer.fit_loop
+    progress = loop.progress
+    in_epoch = loop.batches is not None and progress.phase != "epoch_end"
+    entry: dict[str, Any] = {
+        "phase": progress.phase,
+        "window_open": progress.window_open,
+        "loader": loop.batches.state_dict() if in_epoch and loop.batches is not None else None,
+        "random_states": collect_random_states(),
+        "seen": dict(trainer.validate_loop.seen),
+        "metrics": trainer.metrics_board.state_dict(),
+        "metric_states": {name: _metric_state(metric) for name, metric in named_metrics(module)},
+    }
+    if trainer.log_sink is not None:
+        entry["logged"] = trainer.log_sink.state_dict()
+    if progress.window_open:
+        entry["gradients"] = {
+            name: parameter.grad.clone() for name, parameter in module.named_parameters() if parameter.grad is not None
+        }
+    return entry
+
+
+def _metric_state(metric: Any) -> dict[str, Any]:
+    state = getattr(metric, "metric_state", None)
+    values = dict(state) if isinstance(state, dict) else {}
+    return {"values": values, "count": int(getattr(metric, "update_count", 0))}
+
+
+def restore_fit_progress(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+    """Give the fit loop its counters and tell it where to go on.
+
+    Raises:
+        MisconfigurationException: The checkpoint is further than ``max_epochs``.
+    """
+    loop = trainer.fit_loop
+    entry = checkpoint.get(KEY) or {}
+    progress = _progress_of(checkpoint)
+    limit = loop.max_epochs
+    if limit is not None and limit != -1 and progress.epoch > limit:
+        raise MisconfigurationException(
+            f"The checkpoint was written after {progress.epoch} epochs and `Trainer(max_epochs={limit})` asks for fewer. "
+            f"Expected at least {progress.epoch}: raise `max_epochs`."
+        )
+    phase = entry.get("phase") or _phase_of(checkpoint)
+    progress.window_open = bool(entry.get("window_open", False))
+    loop.progress = progress
+    loader = entry.get("loader")
+    if loader is None and phase != "epoch_end" and progress.batch + (phase != "idle") > 0:
+        # A file of another origin: how many batches of the epoch were used is all that it tells.
+        loader = {"position": progress.batch + (phase in ("batch_end", "validation"))}
+    elif loader is not None and phase == "batch":
+        loader = {**loader, "position": progress.batch}  # the batch was not finished: it is run again
+    loop.resume = Resume(phase=phase, loader=loader, random_states=entry.get("random_states"))
+    trainer.validate_loop.seen.update(entry.get("seen", {}))
+    gradients = entry.get("gradients")
+    if gradients:
+        for name, parameter in trainer.lightning_module.named_parameters():
+            if name in gradients:
+                parameter.grad = gradients[name].to(parameter.device)
+
+
+def _progress_of(checkpoint: dict[str, Any]) -> Progress:
+    fit = checkpoint["loops"]["fit_loop"]
+    batch = fit["epoch_loop.batch_progress"]
+    epoch = fit["epoch_progress"]["current"]
+    automatic = fit["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"]["completed"]
+    manual = fit["epoch_loop.manual_optimization.optim_step_progress"]["total"]["completed"]
+    done = batch["current"]["completed"]
+    if batch["is_last_batch"] and epoch["processed"] == epoch["completed"] == epoch["ready"]:
+        done = 0  # the epoch is over and counted
+    return Progress(
+        epoch=epoch["completed"],
+        batch=done,
+        total_batches=batch["total"]["completed"],
+        windows=fit["epoch_loop.state_dict"].get("_batches_that_stepped", automatic + manual),
+        steps=automatic + manual,
+        is_last_batch=bool(batch["is_last_batch"]),
+    )
+
+
+def _phase_of(checkpoint: dict[str, Any]) -> str:
+    """Tell from the counters alone where the file was written."""
+    fit = checkpoint["loops"]["fit_loop"]
+    epoch = fit["epoch_progress"]["current"]
+    batch = fit["epoch_loop.batch_progress"]["current"]
+    if epoch["processed"] > epoch["completed"]:
+        return "epoch_end"
+    if batch["processed"] > batch["completed"]:
+        return "batch_end"
+    return "idle"
+
+
+def restore_logged(trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    """Give back what was logged so far: the accumulators of the running epoch, published values, metric objects."""
+    entry = checkpoint.get(KEY) or {}
+    if trainer.log_sink is not None and "logged" in entry:
+        trainer.log_sink.load_state_dict(entry["logged"], module)
+    trainer.metrics_board.load_state_dict(entry.get("metrics", {}))
+    states = entry.get("metric_states", {})
+    for name, metric in named_metrics(module):
+        state = states.get(name)
+        if not state or not state["values"]:
+            continue
+        for attribute, value in state["values"].items():
+            setattr(metric, attribute, _on_device(value, trainer.strategy.root_device))
+        # torchmetrics offers no other way to say that a metric has been updated.
+        metric._update_count = state["count"]  # type: ignore[assignment]  # noqa: SLF001
+
+
+def _on_device(value: Any, device: torch.device) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    return [_on_device(item, device) for item in value] if isinstance(value, list) else value

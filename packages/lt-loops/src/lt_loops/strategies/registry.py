@@ -1,0 +1,11 @@
+"""Strategies by name; other packages add theirs through the entry-point group ``lt.strategies``."""
+
+from __future__ import annotations
+
+from lt_loops.registry import Registry
+from lt_loops.strategies.single_device import SingleDeviceStrategy
+
+__all__ = ["StrategyRegistry"]
+
+StrategyRegistry = Registry("strategy", "lt.strategies")
+StrategyRegistry.register("single_device", SingleDeviceStrategy, description="One process on one device")
