@@ -3,13 +3,10 @@
 import io
 import os
 import random
-import resource
-import signal
 import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections import Counter, OrderedDict, namedtuple
 from pathlib import Path
 from typing import Any
@@ -17,14 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from lt_core import atomic_file, checkpoint_file
+from lt_core import checkpoint_file
 from lt_core.checkpoint_file import (
     CheckpointNotFoundError,
     load_checkpoint_file,
     save_checkpoint_file,
-    unsafe_values,
 )
-from lt_core.checkpoint_values import unwritable_values
 from lt_core.errors import CheckpointError, MisconfigurationTypeError
 
 NOT_AS_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -288,121 +283,6 @@ def test_empty_path_is_refused():
         save_checkpoint_file(checkpoint(), "")
 
 
-# ----------------------------------------------------------------------------------------------- killed while saving
-
-# Imports torch once and forks a writer for each line it reads, because importing takes seconds.
-WRITERS = """
-    import os, sys, torch
-    from lt_core.checkpoint_file import save_checkpoint_file
-    torch.set_num_threads(1)
-
-    def write():
-        epoch = 0
-        while True:
-            epoch += 1
-            save_checkpoint_file({"epoch": epoch, "rows": [torch.full((500,), float(epoch))] * 40}, "a.ckpt")
-            os.write(1, b"%d\\n" % epoch)
-
-    for _ in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            write()
-        os.write(1, b"pid %d\\n" % pid)
-        _, status = os.waitpid(pid, 0)
-        os.write(1, b"ended by %d\\n" % os.WTERMSIG(status))
-"""
-
-
-def kill_a_writer(writers: "subprocess.Popen[str]", after: float) -> int:
-    """Start a writer, kill it ``after`` seconds from its first save, and return the last epoch it says it saved."""
-    assert writers.stdin is not None
-    assert writers.stdout is not None
-    print(file=writers.stdin, flush=True)
-    pid, saved = 0, 0
-    while not (pid and saved):
-        words = writers.stdout.readline().split()
-        pid, saved = (int(words[1]), saved) if words[0] == "pid" else (pid, int(words[0]))
-    time.sleep(after)
-    os.kill(pid, signal.SIGKILL)
-    while (line := writers.stdout.readline().strip()) != f"ended by {int(signal.SIGKILL)}":
-        saved = int(line)
-    return saved
-
-
-def test_writer_killed_at_any_instant_leaves_a_whole_file_and_its_leftovers_vanish(tmp_path: Path):
-    """Thirty processes are killed by SIGKILL while they save again and again: each time the file is whole."""
-    file = tmp_path / "a.ckpt"
-    instants = random.Random(0)
-    leftovers = 0
-    command = [sys.executable, "-c", textwrap.dedent(WRITERS)]
-    with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writers:
-        for _ in range(30):
-            last = kill_a_writer(writers, after=instants.uniform(0, 0.03))
-
-            loaded = load_checkpoint_file(file)
-
-            # The last one may have been whole before its number was said.
-            assert loaded["epoch"] in (last, last + 1)
-            assert all(torch.equal(row, torch.full((500,), float(loaded["epoch"]))) for row in loaded["rows"])
-            # Each writer removes what the one before it left.
-            assert len(os.listdir(tmp_path)) <= 2
-            leftovers += len(os.listdir(tmp_path)) - 1
-        writers.communicate()
-
-    save_checkpoint_file(checkpoint(), file)
-
-    assert os.listdir(tmp_path) == ["a.ckpt"]
-    # Otherwise no writer was killed in the middle of a save, and nothing has been shown.
-    assert leftovers > 0
-
-
-def test_leftovers_of_living_writers_and_other_files_are_left_alone(tmp_path: Path):
-    """This process's parent is alive; other names are not ours."""
-    machine = atomic_file._machine()
-    other = "00000000" if machine != "00000000" else "11111111"
-    kept = {
-        f"a.ckpt.{machine}-12345678.tmp-{os.getppid()}",  # a living process
-        f"a.ckpt.{other}-12345678.tmp-999999999",  # a process of another machine
-        "notes.tmp-999999999",
-        "a.ckpt.tmp",
-    }
-    stale = {
-        f"a.ckpt.{machine}-12345678.tmp-999999999",  # no process has this number
-        f"a.ckpt.{machine}-12345678.tmp-{os.getpid()}",  # an earlier process with our number
-        f"b.ckpt.{other}-12345678.tmp-7",  # untouched for two days
-    }
-    for name in kept | stale:
-        (tmp_path / name).write_bytes(b"half")
-    two_days_ago = time.time() - 2 * 24 * 60 * 60
-    os.utime(tmp_path / f"b.ckpt.{other}-12345678.tmp-7", (two_days_ago, two_days_ago))
-
-    save_checkpoint_file(checkpoint(), tmp_path / "a.ckpt")
-
-    assert set(os.listdir(tmp_path)) == kept | {"a.ckpt"}
-
-
-def test_threads_that_save_to_the_same_folder_do_not_disturb_each_other(tmp_path: Path):
-    """Each has a temporary file of its own, which the other's clean-up spares."""
-    failures: list[BaseException] = []
-
-    def save(index: int) -> None:
-        try:
-            for epoch in range(20):
-                save_checkpoint_file(checkpoint(epoch), tmp_path / f"{index % 2}.ckpt")
-        except BaseException as error:  # noqa: BLE001 - handed to the test
-            failures.append(error)
-
-    threads = [threading.Thread(target=save, args=(index,)) for index in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert failures == []
-    assert sorted(os.listdir(tmp_path)) == ["0.ckpt", "1.ckpt"]
-    assert load_checkpoint_file(tmp_path / "0.ckpt")["epoch"] == 19
-
-
 # ----------------------------------------------------------------------------------------------- failures of loading
 
 
@@ -538,114 +418,3 @@ def test_device_that_is_not_here_is_not_called_damage(tmp_path: Path):
 
     with pytest.raises(CheckpointError, match=r"is complete, but could not be read.*`map_location`"):
         load_checkpoint_file(tmp_path / "a.ckpt", map_location=f"cuda:{torch.cuda.device_count()}")
-
-
-# ---------------------------------------------------------------------------------------------------- unsafe values
-
-
-def test_values_that_cannot_be_read_safely_are_named_by_their_place():
-    """As a trainer says while saving, not months later."""
-    given = {
-        "state_dict": torch.nn.BatchNorm1d(3).state_dict(),
-        "hyper_parameters": {"lr": 0.1, "loss": Custom(), "call": len, "lambda": lambda: 0},
-        "optimizer_states": [{"state": {0: {"step": torch.tensor(1.0), "hook": Custom()}}, "param_groups": [(1, 2)]}],
-        Custom: 1,
-        "callbacks": {("a", 1): Point(1, 2), "counts": Counter("aab")},
-    }
-
-    found = unsafe_values(given)
-
-    assert found == [
-        "hyper_parameters.loss",
-        "hyper_parameters.call",
-        "hyper_parameters.lambda",
-        "optimizer_states[0].state[0].hook",
-        f"[{Custom!r}]",
-        "callbacks[('a', 1)]",
-    ]
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        torch.zeros(2),
-        torch.nn.Parameter(torch.zeros(2)),
-        torch.zeros(2).to_sparse(),
-        torch.float16,
-        torch.device("cpu"),
-        torch.Size([1]),
-        b"bytes",
-        b"",
-        {1, 2},
-        frozenset([1]),
-        1j,
-        2**5000,
-        -(2**70),
-        None,
-        range(3),
-        Path("x"),
-        "text",
-        torch.nn.Linear(1, 1),
-        Custom,
-        torch.tensor(1.0).as_subclass(type("Own", (torch.Tensor,), {})),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:Validating sparse tensor:UserWarning")
-def test_named_values_are_exactly_those_that_a_real_file_refuses(tmp_path: Path, value):
-    """The shortcut for common types must agree with writing and reading."""
-    given = {"place": [{"here": value}]}
-    buffer = io.BytesIO()
-    try:
-        torch.save(given, buffer)
-        buffer.seek(0)
-        torch.load(buffer, weights_only=True)
-        readable = True
-    except Exception:  # noqa: BLE001 - whatever it is: it cannot be read back
-        readable = False
-
-    assert unsafe_values(given) == ([] if readable else ["place[0].here"])
-
-
-def test_tensor_with_attributes_of_its_own_is_looked_into():
-    """Attributes are pickled with the tensor."""
-    tensor = torch.zeros(1)
-    tensor.note = Custom()  # type: ignore[attr-defined]
-
-    assert unsafe_values({"w": tensor, "v": torch.zeros(1)}) == ["w"]
-
-
-def test_state_dict_metadata_is_looked_into():
-    """It travels as an attribute of the dictionary."""
-    state = torch.nn.Linear(1, 1).state_dict()
-    state._metadata[""]["own"] = Custom()  # type: ignore[attr-defined]
-
-    assert unsafe_values({"state_dict": state}) == ["state_dict._metadata[''].own"]
-
-
-def test_registered_classes_are_safe():
-    """The answer follows what the reader would accept."""
-    with torch.serialization.safe_globals([Custom]):
-        assert unsafe_values({"a": Custom()}) == []
-    assert unsafe_values({"a": Custom()}) == ["a"]
-
-
-def test_container_that_holds_itself_ends_the_search():
-    """Pickle can write it, so it is no endless loop here either."""
-    row: list[Any] = [1]
-    row.append(row)
-
-    assert unsafe_values({"row": row, "x": Custom()}) == ["x"]
-
-
-def test_values_that_cannot_be_written_are_those_that_pickle_refuses():
-    """A class that a safe read refuses can still be written."""
-    assert unwritable_values({"a": Custom(), "b": {"c": lambda: 0}, "d": [threading.Lock()]}) == ["b.c", "d[0]"]
-
-
-def test_search_does_not_copy_large_tensors():
-    """Tensors are known to be safe: a gigabyte of them takes no memory and no time."""
-    limit = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + 200_000  # kilobytes on Linux
-    big = torch.empty(1).expand(2**28)  # one gigabyte if it were copied
-
-    assert unsafe_values({"state_dict": {str(index): big for index in range(100)}}) == []
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < limit
