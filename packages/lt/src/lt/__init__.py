@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lt import callbacks, core, demos, loggers, trainer, utilities
+    from lt import accelerators, callbacks, core, demos, loggers, plugins, profilers, strategies, trainer, utilities
     from lt_core import Callback, LightningModule, seed_everything
     from lt_data import LightningDataModule
     from lt_loops import Trainer
@@ -30,11 +30,15 @@ __all__ = [
     "LightningDataModule",
     "LightningModule",
     "Trainer",
+    "accelerators",
     "callbacks",
     "core",
     "demos",
     "loggers",
+    "plugins",
+    "profilers",
     "seed_everything",
+    "strategies",
     "trainer",
     "utilities",
 ]

@@ -1,0 +1,7 @@
+"""`LambdaCallback`, under the name that users of Lightning import."""
+
+from __future__ import annotations
+
+from lt_callbacks import LambdaCallback
+
+__all__ = ["LambdaCallback"]

@@ -1,0 +1,7 @@
+"""`LearningRateMonitor`, under the name that users of Lightning import."""
+
+from __future__ import annotations
+
+from lt_callbacks import LearningRateMonitor
+
+__all__ = ["LearningRateMonitor"]

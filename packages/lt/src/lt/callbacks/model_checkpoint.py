@@ -1,0 +1,7 @@
+"""`ModelCheckpoint`, under the name that users of Lightning import."""
+
+from __future__ import annotations
+
+from lt_callbacks import ModelCheckpoint
+
+__all__ = ["ModelCheckpoint"]

@@ -1,0 +1,7 @@
+"""`ModelSummary`, under the name that users of Lightning import."""
+
+from __future__ import annotations
+
+from lt_callbacks import ModelSummary
+
+__all__ = ["ModelSummary"]

@@ -1,0 +1,7 @@
+"""`OnExceptionCheckpoint`, under the name that users of Lightning import."""
+
+from __future__ import annotations
+
+from lt_callbacks import OnExceptionCheckpoint
+
+__all__ = ["OnExceptionCheckpoint"]

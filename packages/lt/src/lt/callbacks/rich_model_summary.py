@@ -1,0 +1,7 @@
+"""`RichModelSummary`, under the name that users of Lightning import."""
+
+from __future__ import annotations
+
+from lt_callbacks import RichModelSummary
+
+__all__ = ["RichModelSummary"]

@@ -1,0 +1,7 @@
+"""`TensorBoardLogger`, under the name that users of Lightning import."""
+
+from __future__ import annotations
+
+from lt_loggers import TensorBoardLogger
+
+__all__ = ["TensorBoardLogger"]

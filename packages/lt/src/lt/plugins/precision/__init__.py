@@ -1,0 +1,10 @@
+"""In which number format a model computes, under the name that users of Lightning import."""
+
+from __future__ import annotations
+
+from lt_loops.precision.base import Precision
+from lt_loops.precision.double import DoublePrecision
+from lt_loops.precision.half import HalfPrecision
+from lt_loops.precision.mixed import MixedPrecision
+
+__all__ = ["DoublePrecision", "HalfPrecision", "MixedPrecision", "Precision"]

@@ -1,0 +1,7 @@
+"""`PassThroughProfiler`, under the name that users of Lightning import."""
+
+from __future__ import annotations
+
+from lt_loops.profilers.simple import PassThroughProfiler
+
+__all__ = ["PassThroughProfiler"]

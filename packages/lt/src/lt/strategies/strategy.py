@@ -1,0 +1,7 @@
+"""`Strategy`, under the name that users of Lightning import."""
+
+from __future__ import annotations
+
+from lt_loops import Strategy
+
+__all__ = ["Strategy"]

@@ -1,0 +1,7 @@
+"""The trainer, under the name that users of Lightning import."""
+
+from __future__ import annotations
+
+from lt_loops import Trainer
+
+__all__ = ["Trainer"]
