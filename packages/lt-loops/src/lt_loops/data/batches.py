@@ -18,6 +18,7 @@ from lt_core.rank_zero import PossibleUserWarning, rank_zero_warn
 from lt_core.seed import collect_random_states, restore_random_states
 from lt_loops.data.limits import loader_size
 from lt_loops.data.own_generators import OwnGenerators
+from lt_loops.data.restarts import RecordedLoader, recorded
 
 __all__ = ["EpochBatches"]
 
@@ -58,6 +59,9 @@ class EpochBatches(Iterator[Any]):
         if self._is_nested and self._sole is not None and loader.iterables is self._sole:
             # The usual case: one loader. Reading it directly saves what combining costs for each batch.
             loader, self._is_nested = self._sole, False
+        self._recorded: list[RecordedLoader] = []
+        if resumable and self._is_nested and loader.mode == "max_size_cycle":
+            loader, self._recorded = recorded(loader)
         self._loader = loader
         size = loader.num_batches if isinstance(loader, CombinedLoader) else loader_size(loader)
         self._is_counted = size != math.inf
@@ -81,6 +85,8 @@ class EpochBatches(Iterator[Any]):
             self._at_start = self._states()
         self.position = 0
         self.is_last = False
+        for member in self._recorded:
+            member.begin()
         self._iterator = iter(self._loader)
         if not self._is_counted:
             self._look_ahead()
@@ -89,6 +95,7 @@ class EpochBatches(Iterator[Any]):
         position = self.position
         if self._is_counted:
             if position >= self._count:
+                self._iterator = iter(())  # the workers go with it
                 raise StopIteration
             batch = next(self._iterator)
             self.position = position = position + 1
@@ -119,10 +126,7 @@ class EpochBatches(Iterator[Any]):
     def _look_ahead(self) -> None:
         if self._resumable:
             self._before_ahead = self._state_before_ahead()
-        self._ahead = next(self._iterator, _END) if self._next_index_within_limit() else _END
-
-    def _next_index_within_limit(self) -> bool:
-        return self.position < self._limit
+        self._ahead = next(self._iterator, _END) if self.position < self._limit else _END
 
     # -- saving and resuming
 
@@ -138,6 +142,8 @@ class EpochBatches(Iterator[Any]):
                 " resumable one. Expected `EpochBatches(…, resumable=True)` and `start()` before saving."
             )
         state = {"position": self.position, "start": self._at_start, "own": self._own.states()}
+        if self._recorded:
+            state["restarts"] = [member.state() for member in self._recorded]
         if self._before_ahead is not None:
             state["ahead"] = self._before_ahead
         elif self._keeps_state:
@@ -158,6 +164,8 @@ class EpochBatches(Iterator[Any]):
         """
         self._at_start = state["start"]
         self._restore(state["start"])
+        for member, restart in zip(self._recorded, state.get("restarts", [None] * len(self._recorded)), strict=True):
+            member.begin(restart)
         ahead = state.get("ahead")
         kept = state.get("loader") if ahead is None else ahead.get("loader")
         if kept is not None and self._keeps_state:
@@ -216,10 +224,10 @@ class EpochBatches(Iterator[Any]):
             ) from error
         if draws_late:
             rank_zero_warn(
-                f"The sampler `{type(getattr(self._loader, 'sampler', None)).__name__}` draws from the global random"
-                " generators for each batch, as training itself does: the samples of the resumed epoch come in"
-                " another order. Draw the whole order at the beginning of `__iter__`, or from a generator that the sampler keeps"
-                " as an attribute.",
+                f"The sampler `{type(self._loader.sampler).__name__}` draws from the global random generators for"
+                " each batch, as training itself does: the samples of the resumed epoch come in another order. Draw the"
+                " whole order at the beginning of `__iter__`, or from a generator that the sampler keeps as an"
+                " attribute.",
                 category=PossibleUserWarning,
             )
 
@@ -248,8 +256,8 @@ def _are_equal(one: Any, other: Any) -> bool:
 def _say_about_persistent_workers(loader: DataLoader[Any]) -> None:
     if loader.persistent_workers:
         rank_zero_warn(
-            "Training is resumed within an epoch, with `persistent_workers=True`. The samples come in the same"
-            " order, but what the workers' own random generators had drawn in earlier epochs is not known: random augmentations"
-            " may differ. For the same bits write `persistent_workers=False`.",
+            "Training is resumed within an epoch, with `persistent_workers=True`. The samples come in the same order,"
+            " but what the workers' own random generators had drawn in earlier epochs is not known: random"
+            " augmentations may differ. For the same bits write `persistent_workers=False`.",
             category=PossibleUserWarning,
         )

@@ -55,8 +55,8 @@ class OwnGenerators:
         if len(owners) != len(states):
             rank_zero_warn(
                 f"The checkpoint holds the states of {len(states)} random generators of the data loader and its"
-                f" sampler, and there are {len(owners)} now: they are left as they are, so the samples come in another order."
-                " Resume with a loader that is built as it was then.",
+                f" sampler, and there are {len(owners)} now: they are left as they are, so the samples come in another"
+                " order. Resume with a loader that is built as it was then.",
                 category=PossibleUserWarning,
             )
             return

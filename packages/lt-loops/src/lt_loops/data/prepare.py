@@ -192,7 +192,7 @@ def _say_about_workers(loader: DataLoader[Any], prefix: str) -> None:
     method = multiprocessing.get_start_method(allow_none=True) if context is None else context.get_start_method()
     if loader.num_workers > 0 and method == "spawn" and not loader.persistent_workers:
         _hints.info(
-            f"The workers of the {prefix} loader are spawned anew each epoch; `persistent_workers=True` would keep them."
+            f"The workers of the {prefix} loader are spawned anew each epoch: `persistent_workers=True` keeps them."
         )
     spare = _cpus() - 1
     if loader.num_workers == 0 and spare > 1 and not _hints:
