@@ -17,11 +17,10 @@ class LogWriter:
         loggers: Where rows go.
     """
 
-    __slots__ = ("_loggers", "last_step")
+    __slots__ = ("_loggers",)
 
     def __init__(self, loggers: list[Any]) -> None:
         self._loggers = loggers
-        self.last_step: int | None = None
 
     def write(self, metrics: dict[str, Tensor], step: int, epoch: int) -> None:
         """Write a row; an empty one is not written.
@@ -42,9 +41,4 @@ class LogWriter:
             row.setdefault("epoch", epoch)
         for logger in self._loggers:
             logger.log_metrics(row, step)
-            logger.save()
-
-    def flush(self) -> None:
-        """Let every logger write what is pending."""
-        for logger in self._loggers:
             logger.save()

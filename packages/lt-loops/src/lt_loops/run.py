@@ -134,10 +134,10 @@ class Run:
             self._configure_optimizers(module)
             self._call("on_fit_start")
         self._log_hyperparams(module)
+        module.zero_grad()
         if checkpoint is not None:
             self._restore_training(module, checkpoint)
         self._sigterm.install()
-        module.zero_grad()
 
     def _collect(self) -> tuple[LightningModule, Any]:
         """Find the module and where its data comes from."""

@@ -87,17 +87,22 @@ def dump_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     loop = trainer.fit_loop
     progress = loop.progress
     in_epoch = loop.batches is not None and progress.phase != "epoch_end"
+    sink = trainer.metrics_board.sink
+    # A validation that is being finished is not repeated: what it measured must not be there for the next one.
+    finished = sink.metric_attributes("validate") if progress.phase == "validation" else set()
     entry: dict[str, Any] = {
         "phase": progress.phase,
         "window_open": progress.window_open,
+        "last_row": progress.last_row,
         "loader": loop.batches.state_dict() if in_epoch and loop.batches is not None else None,
         "random_states": collect_random_states(),
         "seen": dict(trainer.validate_loop.seen),
         "metrics": trainer.metrics_board.state_dict(),
-        "metric_states": {name: _metric_state(metric) for name, metric in named_metrics(module)},
+        "metric_states": {
+            name: _metric_state(metric) for name, metric in named_metrics(module) if name not in finished
+        },
+        "logged": {"train": sink.state_dict().get("train", [])},
     }
-    if trainer.log_sink is not None:
-        entry["logged"] = trainer.log_sink.state_dict()
     if progress.window_open:
         entry["gradients"] = {
             name: parameter.grad.clone() for name, parameter in module.named_parameters() if parameter.grad is not None
@@ -127,7 +132,11 @@ def restore_fit_progress(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
             f"Expected at least {progress.epoch}: raise `max_epochs`."
         )
     phase = entry.get("phase") or _phase_of(checkpoint)
+    if phase == "validation":  # the counters have it as done; what follows validation is not
+        progress.batch -= 1
+        progress.total_batches -= 1
     progress.window_open = bool(entry.get("window_open", False))
+    progress.last_row = entry.get("last_row")
     loop.progress = progress
     loader = entry.get("loader")
     if loader is None and phase != "epoch_end" and progress.batch + (phase != "idle") > 0:
@@ -178,8 +187,8 @@ def _phase_of(checkpoint: dict[str, Any]) -> str:
 def restore_logged(trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
     """Give back what was logged so far: the accumulators of the running epoch, published values, metric objects."""
     entry = checkpoint.get(KEY) or {}
-    if trainer.log_sink is not None and "logged" in entry:
-        trainer.log_sink.load_state_dict(entry["logged"], module)
+    if "logged" in entry:
+        trainer.metrics_board.sink.load_state_dict(entry["logged"], module)
     trainer.metrics_board.load_state_dict(entry.get("metrics", {}))
     states = entry.get("metric_states", {})
     for name, metric in named_metrics(module):

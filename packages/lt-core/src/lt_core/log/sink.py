@@ -284,6 +284,10 @@ class LogSink:
         """All keys that were logged in the open book."""
         return {name for name, _, _ in self._slots or {}}
 
+    def metric_attributes(self, stage: str) -> set[str]:
+        """Return the names of the metric objects that were logged in the book of ``stage``."""
+        return {slot.attribute for slot in self._books.get(stage, {}).values() if isinstance(slot, MetricSlot)}
+
     # -- state
 
     def state_dict(self) -> dict[str, Any]:

@@ -82,6 +82,7 @@ class Progress:
             ``idle`` (between batches, epochs or runs).
         window_open: Whether gradients of an unfinished window are kept.
         is_last_batch: Whether the last batch that was begun is the last of its epoch.
+        last_row: The x-axis of the last row of step values that went to the loggers.
     """
 
     epoch: int = 0
@@ -92,6 +93,7 @@ class Progress:
     phase: str = "idle"
     window_open: bool = False
     is_last_batch: bool = False
+    last_row: int | None = None
 
 
 @dataclass
@@ -256,7 +258,7 @@ class FitLoop:
             every = plan.log_every_n_steps
             if closes and every and ((progress.windows + 1) % every == 0 or trainer.should_stop):
                 plan.writer.write(plan.board.publish(), progress.windows, progress.epoch)
-                plan.writer.last_step = progress.windows
+                progress.last_row = progress.windows
             if self._validation_is_due(batch_idx, is_last=is_last):
                 self._validate(plan)
         if closes:
@@ -305,7 +307,7 @@ class FitLoop:
             plan.optimization.close_short_window((progress.batch - 1) % window + 1, window)
             progress.window_open = False
             progress.windows += 1
-        if plan.log_every_n_steps and progress.windows and plan.writer.last_step != progress.windows - 1:
+        if plan.log_every_n_steps and progress.windows and progress.last_row != progress.windows - 1:
             self._unwritten = (plan.board.publish(), progress.windows - 1, progress.epoch)
         else:
             self._unwritten = None
