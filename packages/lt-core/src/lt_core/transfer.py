@@ -46,11 +46,24 @@ def move_data_to_device(batch: Any, device: str | int | torch.device) -> Any:
     return _move(batch, target, target.type not in _WAITING_DEVICE_TYPES)
 
 
-def _move(data: Any, device: torch.device, non_blocking: bool) -> Any:  # noqa: FBT001 - called for every element of every batch
+# One call for every element of every batch: positional, and the usual types first.
+def _move(data: Any, device: torch.device, non_blocking: bool) -> Any:  # noqa: FBT001
+    kind = type(data)
+    if kind is Tensor:
+        return data.to(device, non_blocking=non_blocking)
+    if kind is tuple:
+        return tuple([_move(item, device, non_blocking) for item in data])
+    if kind is list:
+        return [_move(item, device, non_blocking) for item in data]
+    if kind is dict:
+        return {key: _move(value, device, non_blocking) for key, value in data.items()}
+    return _move_unusual(data, device, non_blocking)
+
+
+def _move_unusual(data: Any, device: torch.device, non_blocking: bool) -> Any:  # noqa: FBT001
     if isinstance(data, Tensor):
         return data.to(device, non_blocking=non_blocking)
-    kind = type(data)
-    if callable(getattr(kind, "to", None)):
+    if callable(getattr(type(data), "to", None)):
         moved = data.to(device)
         return data if moved is None else moved
 
@@ -76,8 +89,6 @@ def _move_tuple(data: tuple[Any, ...], move: Callable[[Any], Any]) -> Any:
 
 def _move_mapping(data: Mapping[Any, Any], move: Callable[[Any], Any]) -> Any:
     kind: Any = type(data)
-    if kind is dict:
-        return {key: move(value) for key, value in data.items()}
     if isinstance(data, dict):
         # A copy keeps what the constructor would not be told: the default factory, the attributes of a subclass.
         result = copy.copy(data)
@@ -90,8 +101,6 @@ def _move_sequence(data: MutableSequence[Any], move: Callable[[Any], Any]) -> An
     kind: Any = type(data)
     given = list(data)
     items = [move(item) for item in given]
-    if kind is list:
-        return items
     if isinstance(data, (list, deque)):
         result = copy.copy(data)
         for index, item in enumerate(items):
