@@ -83,7 +83,9 @@ def test_float16_on_the_processor_becomes_bfloat16_with_one_warning():
 )
 def test_an_unknown_precision_is_an_error_with_what_to_write(value, near):
     """The message lists all names and the nearest."""
-    with pytest.raises(ValueError, match=rf"precision={value!r}`: there is no such precision.*64-true.*`.*{near}") as info:
+    with pytest.raises(
+        ValueError, match=rf"precision={value!r}`: there is no such precision.*64-true.*`.*{near}"
+    ) as info:
         resolve_precision(value, "cpu")
 
     assert isinstance(info.value, MisconfigurationException)

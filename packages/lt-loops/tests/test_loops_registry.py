@@ -69,7 +69,9 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_others():
     registry.register("single_device", list)
     registry.register("ddp", list)
 
-    with pytest.raises(ValueError, match=r"no strategy 'single-device'.*ddp, single_device.*mean `single_device`") as info:
+    with pytest.raises(
+        ValueError, match=r"no strategy 'single-device'.*ddp, single_device.*mean `single_device`"
+    ) as info:
         registry.get("single-device")
 
     assert isinstance(info.value, MisconfigurationException)
@@ -104,7 +106,9 @@ def test_an_instance_cannot_be_registered():
 
 def test_an_installed_package_adds_a_name_by_an_entry_point(site: Path):
     """A third party's class is found by the name that its distribution declares."""
-    install_package(site, "third_party", "class Theirs:\n    speed = 7\n", "[lt.testing]\ntheirs = third_party:Theirs\n")
+    install_package(
+        site, "third_party", "class Theirs:\n    speed = 7\n", "[lt.testing]\ntheirs = third_party:Theirs\n"
+    )
     registry = Registry("strategy", "lt.testing")
 
     assert "theirs" in registry
@@ -114,7 +118,9 @@ def test_an_installed_package_adds_a_name_by_an_entry_point(site: Path):
 
 def test_a_registered_name_is_found_without_importing_any_package(site: Path):
     """Entry points are imported only for names that are not registered."""
-    install_package(site, "third_party_two", "raise RuntimeError('imported')\n", "[lt.testing]\nown = third_party_two:A\n")
+    install_package(
+        site, "third_party_two", "raise RuntimeError('imported')\n", "[lt.testing]\nown = third_party_two:A\n"
+    )
     registry = Registry("strategy", "lt.testing")
     registry.register("own", list)
 
@@ -125,7 +131,9 @@ def test_a_registered_name_is_found_without_importing_any_package(site: Path):
 
 def test_a_package_that_cannot_be_imported_is_named_with_its_install_line(site: Path):
     """A broken third party is reported as such, with its cause."""
-    install_package(site, "third_party_three", "import no_such_module_at_all\n", "[lt.testing]\nx = third_party_three:A\n")
+    install_package(
+        site, "third_party_three", "import no_such_module_at_all\n", "[lt.testing]\nx = third_party_three:A\n"
+    )
     registry = Registry("strategy", "lt.testing")
 
     with pytest.raises(MissingPackageError, match=r"no_such_module_at_all.*pip install third_party_three"):
