@@ -62,11 +62,14 @@ def run_checks(checks: Iterable[Check], *args: Any) -> None:
     Raises:
         ConformanceError: At least one behaviour is missing.
     """
-    failures = []
-    for check in checks:
-        try:
-            check(*args)
-        except Exception as error:  # noqa: BLE001 -- whatever a part raises is what the report is about
-            failures.append(f"{check.name}: {type(error).__name__}: {error}")
+    failures = [failure for failure in (_failure(check, args) for check in checks) if failure]
     if failures:
         raise ConformanceError("\n".join([f"{len(failures)} behaviours are missing:", *failures]))
+
+
+def _failure(check: Check, args: tuple[Any, ...]) -> str:
+    try:
+        check(*args)
+    except Exception as error:  # noqa: BLE001 -- whatever a part raises is what the report is about
+        return f"{check.name}: {type(error).__name__}: {error}"
+    return ""

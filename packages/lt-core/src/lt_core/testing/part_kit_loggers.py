@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import pickle
 import tempfile
+import warnings
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -127,8 +128,9 @@ def it_takes_every_number(make_logger: MakeLogger) -> None:
 
 @_CHECKS.add
 def it_takes_hyperparameters_of_every_form(make_logger: MakeLogger) -> None:
-    """Dicts, namespaces, nestings, None, paths, tensors, functions and classes are recorded somehow."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Dicts, namespaces, nestings, None, paths, tensors, functions and classes are taken; a warning is no error."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         logger = make_logger(folder)
         logger.log_hyperparams(
             {

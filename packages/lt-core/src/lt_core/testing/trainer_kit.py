@@ -11,9 +11,13 @@ where ``make_trainer`` is described at `lt_core.testing.MakeTrainer`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lt_core.testing import trainer_kit_hooks, trainer_kit_metrics, trainer_kit_run
 from lt_core.testing.check import Check, run_checks
-from lt_core.testing.kit_parts import MakeTrainer
+
+if TYPE_CHECKING:
+    from lt_core.testing.kit_parts import MakeTrainer
 
 __all__ = ["check_trainer", "trainer_checks"]
 
