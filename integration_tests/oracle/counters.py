@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from oracle.rig import trainer
-from oracle.scenario import Facts, scenario
+from oracle.scenario import Difference, Facts, scenario
 from oracle.trace import CALLBACK_HOOKS, data_module, loader, number, tiny
 
 _FLAGS = ("training", "sanity_checking", "validating", "testing", "predicting", "evaluating")
@@ -131,7 +131,6 @@ def _files(pl: ModuleType, folder: Path, *, epochs: int = 2, batches: int = 3, *
         "score": None if saver.best_model_score is None else number(saver.best_model_score),
         "best_k": best,
         "state_key": saver.state_key,
-        "state": sorted(saver.state_dict()),
     }
 
 
@@ -139,6 +138,27 @@ def _files(pl: ModuleType, folder: Path, *, epochs: int = 2, batches: int = 3, *
 def checkpoint_default_name(pl: ModuleType, folder: Path) -> Facts:
     """The name when none is given, the last epoch's file only."""
     return _files(pl, folder)
+
+
+@scenario(
+    "counters",
+    *(
+        Difference(
+            ("keys",),
+            [before, after],
+            [before, *added, after],
+            "What a resumed run needs to save as an unbroken one would.",
+        )
+        for before, added, after in (
+            ("current_score", ["defer_save_until_validation"], "dirpath"),
+            ("kth_value", ["last_checkpoint_saved", "last_global_step_saved"], "last_model_path"),
+        )
+    ),
+    Difference(("keys",), ["monitor"], ["monitor", "seconds_since_last_save"], "As above."),
+)
+def checkpoint_callback_state(pl: ModuleType, folder: Path) -> Facts:
+    """What the checkpoint callback keeps in a file."""
+    return {"keys": sorted(pl.callbacks.ModelCheckpoint(dirpath=folder).state_dict())}
 
 
 @scenario("counters")
@@ -227,7 +247,18 @@ def _content(path: Path) -> Facts:
     }
 
 
-@scenario("counters")
+@scenario(
+    "counters",
+    *(
+        Difference(
+            (name, "keys"),
+            ["lr_schedulers", "optimizer_states"],
+            ["lr_schedulers", "lt", "optimizer_states"],
+            "Checkpoints hold the random states and what else an exact resume needs, under one key.",
+        )
+        for name in ("epoch-end", "batch", "validation", "after")
+    ),
+)
 def checkpoint_content(pl: ModuleType, folder: Path) -> Facts:
     """The keys of a file and the progress in it: at an epoch's end, in a batch, after a fit, of weights only."""
 

@@ -234,7 +234,7 @@ def log_validation(pl: ModuleType, folder: Path) -> Facts:
 def log_validation_on_step(pl: ModuleType, folder: Path) -> Facts:
     """on_step in validation: a row a batch, counted across the run."""
     module = _validates(pl, on_step=True, on_epoch=True, prog_bar=True)()
-    return _run(pl, folder, module, loader(2), loader(2), max_epochs=2, log_every_n_steps=2)
+    return _run(pl, folder, module, loader(2), loader(2), max_epochs=2, log_every_n_steps=2, num_sanity_val_steps=0)
 
 
 @scenario("logging")
@@ -242,7 +242,7 @@ def log_validation_two_loaders(pl: ModuleType, folder: Path) -> Facts:
     """Two validation loaders: every name carries the loader's index."""
     loaders = [loader(2, short_by=1), loader(1)]
     module = _validates(pl, on_step=True, on_epoch=True, prog_bar=True)()
-    return _run(pl, folder, module, loader(1), loaders)
+    return _run(pl, folder, module, loader(1), loaders, num_sanity_val_steps=0)
 
 
 @scenario("logging")
@@ -253,7 +253,7 @@ def log_validation_two_loaders_one_name(pl: ModuleType, folder: Path) -> Facts:
         def validation_step(self, batch: list[Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
             self.log(f"v{dataloader_idx}", float(batch_idx + 1), add_dataloader_idx=False)
 
-    return _run(pl, folder, Logs(), loader(1), [loader(2), loader(1)])
+    return _run(pl, folder, Logs(), loader(1), [loader(2), loader(1)], num_sanity_val_steps=0)
 
 
 @scenario("logging")

@@ -135,7 +135,7 @@ def stop_exception_in_setup(pl: ModuleType, folder: Path) -> Facts:
 
     class Fails(tiny(pl)):  # type: ignore[misc]
         def setup(self, stage: str) -> None:
-            raise Boom(stage)
+            raise Boom("setup")
 
     return _fit(pl, folder, Fails, Boom)
 
@@ -186,7 +186,7 @@ def stop_early_stopping_inside_epoch(pl: ModuleType, folder: Path) -> Facts:
     module = recorded_module(pl, trace, Flat)
     stopper = recorded_callback(pl, trace, "es", pl.callbacks.EarlyStopping, monitor="flat", patience=1)
     run = trainer(
-        pl, folder, max_epochs=9, val_check_interval=1, callbacks=[stopper], logger=recorded_logger(pl, trace)
+        pl, folder, max_epochs=9, val_check_interval=2, callbacks=[stopper], logger=recorded_logger(pl, trace)
     )
     run.fit(module, loader(4), loader(1))
     return {**finish(trace, run), "stopped_epoch": stopper.stopped_epoch, "wait": stopper.wait_count}

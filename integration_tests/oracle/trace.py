@@ -87,6 +87,12 @@ class Trace:
         grad = "i" if torch.is_inference_mode_enabled() else "g" if torch.is_grad_enabled() else "n"
         self.events.append((who, f"{what} {'T' if training else 'E'}{grad}"))
 
+    def add_once(self, who: str, what: str) -> None:
+        """As `add`, unless it is what `who` was asked for last: saving what is saved already is no event."""
+        last = next((event.rpartition(" ")[0] for each, event in reversed(self.events) if each == who), "")
+        if last != what:
+            self.add(who, what)
+
     def lines(self) -> list[str]:
         """One line for neighbours that got the same call: `cb,mc,lm.on_train_start Tg`."""
         runs = groupby(self.events, key=lambda event: event[1])
@@ -218,9 +224,7 @@ def recorded_logger(pl: ModuleType, trace: Trace, table: list[list[Any]] | None 
 
         @property
         def experiment(self) -> None:
-            # Asking whether there is one and asking for it are the same thing.
-            if not trace.events or trace.events[-1][1].split()[0] != "experiment":
-                trace.add("log", "experiment")
+            trace.add_once("log", "experiment")
 
         def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
             trace.add("log", f"log_metrics {step} {','.join(sorted(metrics))}")
@@ -234,7 +238,7 @@ def recorded_logger(pl: ModuleType, trace: Trace, table: list[list[Any]] | None 
             trace.add("log", "log_graph")
 
         def save(self) -> None:
-            trace.add("log", "save")
+            trace.add_once("log", "save")
 
         def finalize(self, status: str) -> None:
             trace.add("log", f"finalize {status}")
