@@ -15,6 +15,7 @@ from lt_core.hparams import HyperparametersMixin as HyperparametersMixin
 from lt_core.log.sink import LogSink as LogSink
 from lt_core.logger import DummyLogger as DummyLogger
 from lt_core.logger import Logger as Logger
+from lt_core.loop_trainer import LoopTrainer as LoopTrainer
 from lt_core.module import LightningModule as LightningModule
 from lt_core.optimizer import LightningOptimizer as LightningOptimizer
 from lt_core.protocols import DataModuleProtocol as DataModuleProtocol
@@ -47,6 +48,7 @@ __all__ = [
     "LogSink",
     "Logger",
     "LoggerProtocol",
+    "LoopTrainer",
     "LtError",
     "MisconfigurationException",
     "MissingPackageError",
