@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import cProfile
 import io
-import pstats
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError, did_you_mean
 from lt_loops.profilers.base import Profiler
+
+if TYPE_CHECKING:
+    import cProfile
 
 __all__ = ["AdvancedProfiler"]
 
@@ -50,7 +52,9 @@ class AdvancedProfiler(Profiler):
         if self._running:
             self.profiled_actions[self._running[-1]].disable()
         self._running.append(action_name)
-        self.profiled_actions.setdefault(action_name, cProfile.Profile()).enable()
+        if action_name not in self.profiled_actions:
+            self.profiled_actions[action_name] = _new_profile()
+        self.profiled_actions[action_name].enable()
 
     def stop(self, action_name: str) -> None:
         """End to measure an action; the one around it goes on.
@@ -80,6 +84,8 @@ class AdvancedProfiler(Profiler):
 
     def summary(self) -> str:
         """Return the statistics of each action, sorted by cumulative time."""
+        import pstats
+
         report = [self.heading()]
         for action, profile in self.profiled_actions.items():
             text = io.StringIO()
@@ -106,3 +112,10 @@ class AdvancedProfiler(Profiler):
             )
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def _new_profile() -> cProfile.Profile:
+    # Imported where it is used: few runs are measured in this way, and every run imports this module.
+    import cProfile
+
+    return cProfile.Profile()
