@@ -15,11 +15,12 @@ import tempfile
 from itertools import islice
 
 import torch
+from torch.utils.data import DataLoader, TensorDataset
+
 from lt_callbacks import EarlyStopping, ModelCheckpoint
 from lt_core import LightningModule, LoopTrainer, RunningStage, TrainerFn
 from lt_core.hooks import is_overridden
 from lt_loggers import CSVLogger
-from torch.utils.data import DataLoader, TensorDataset
 
 
 class OwnTrainer(LoopTrainer):
@@ -51,9 +52,9 @@ class OwnTrainer(LoopTrainer):
 
     def train_epoch(self):
         self.call("on_train_epoch_start")
-        for batch_idx, batch in enumerate(islice(self.train_dataloader, self.num_training_batches)):
+        for batch_idx, loaded in enumerate(islice(self.train_dataloader, self.num_training_batches)):
             self.is_last_batch = batch_idx + 1 == self.num_training_batches
-            batch = self.batch_to_device(batch)
+            batch = self.batch_to_device(loaded)
             if self.call("on_train_batch_start", batch, batch_idx) == -1:
                 break
             outputs = self.optimize(batch, batch_idx)
@@ -72,8 +73,8 @@ class OwnTrainer(LoopTrainer):
         with self.collecting(RunningStage.VALIDATING), torch.no_grad(), self.evaluating_module("validation"):
             self.call("on_validation_start")
             self.call("on_validation_epoch_start")
-            for batch_idx, batch in enumerate(islice(self.val_dataloaders, self.num_val_batches[0])):
-                batch = self.batch_to_device(batch)
+            for batch_idx, loaded in enumerate(islice(self.val_dataloaders, self.num_val_batches[0])):
+                batch = self.batch_to_device(loaded)
                 self.call("on_validation_batch_start", batch, batch_idx)
                 outputs = self.step("validation_step", batch, batch_idx)
                 self.call("on_validation_batch_end", outputs, batch, batch_idx)

@@ -77,10 +77,28 @@ def _names_used(code: CodeType) -> set[str]:
     return names
 
 
+def _one_edit_apart(left: str, right: str) -> bool:
+    """Tell whether one character was dropped, added, replaced, or swapped with its neighbour."""
+    short, long = sorted((left, right), key=len)
+    at = next((index for index, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))
+    if len(short) < len(long):
+        return short[at:] == long[at + 1 :]
+    swapped = short[at : at + 2] == long[at : at + 2][::-1] and short[at + 2 :] == long[at + 2 :]
+    return swapped or short[at + 1 :] == long[at + 1 :]
+
+
 def _looks_like(name: str, known: tuple[str, ...]) -> str | None:
-    """Return the hook that ``name`` is a misspelling of, or None."""
+    """Return the hook that ``name`` is a misspelling of, or None.
+
+    One typing mistake always counts. Beyond that names must begin alike: ``get_dataloader`` is nobody's
+    ``test_dataloader``.
+    """
+    for hook in known:
+        if _one_edit_apart(name, hook):
+            return hook
     cutoff = 0.8 if name.startswith("on_") else 0.88
-    found = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
+    alike = [hook for hook in known if hook[0] == name[0]]
+    found = difflib.get_close_matches(name, alike, n=1, cutoff=cutoff)
     if found:
         return found[0]
     folded = {hook.replace("_", ""): hook for hook in known}
