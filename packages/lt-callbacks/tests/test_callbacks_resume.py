@@ -155,6 +155,7 @@ def test_a_resumed_run_without_time_left_does_not_train(tmp_path: Path) -> None:
     fit([checkpoint, spent, use_up], 1)
     timer = Timer(duration={"seconds": 100})
 
-    trainer = fit([timer], 8, ckpt_path=checkpoint.best_model_path)
+    with pytest.warns(UserWarning, match="ModelCheckpoint"):
+        trainer = fit([timer], 8, ckpt_path=checkpoint.best_model_path)
 
     assert trainer.global_step == 2

@@ -51,6 +51,7 @@ class PhasedProgressBar(ProgressBar):
         self._plain: PlainLines | None = None
         self._next_refresh = _NEVER
         self._train_batches_done = 0
+        self._train_batches_drawn = 0
         self._eval_batches_done = 0
         self._train_is_shown = False
         self._epoch_to_report: dict[str, Any] | None = None
@@ -69,6 +70,7 @@ class PhasedProgressBar(ProgressBar):
         """Show nothing until `enable`."""
         self._enabled = False
         self._next_refresh = _NEVER
+        self._train_is_shown = False
 
     def enable(self) -> None:
         """Show again, from the next batch on."""
@@ -150,7 +152,13 @@ class PhasedProgressBar(ProgressBar):
             return
         due = self._plain is None or self._plain.update(phase, done)
         metrics = self.get_metrics(self.trainer, pl_module) if due and pl_module is not None else None
+        if phase != "train" and self._train_is_shown and self._train_batches_drawn != self._train_batches_done:
+            # The training bar stands still above: it shall stand at the right batch.
+            self._train_batches_drawn = self._train_batches_done
+            self._show("train", self._train_batches_done, self._total_train_batches(self._train_batches_done), None)
         self._show(phase, done, total, metrics)
+        if phase == "train":
+            self._train_batches_drawn = done
         if self._plain is not None and due:
             self._plain.report(phase, metrics or {})
         # Counted from the end of the drawing: a slow terminal must not take all the time there is.
@@ -330,10 +338,13 @@ class PhasedProgressBar(ProgressBar):
         self.reset_dataloader_idx_tracker()
 
     def _begin_loader(self, phase: str, description: str, total: int | float, loaders: int) -> None:
+        if self._plain is not None:
+            # All loaders of a phase share a line.
+            self._plain.update(phase, self._eval_batches_done)
+        else:
+            description = self._eval_phase_description(description, self._current_eval_dataloader_idx or 0, loaders)
         self._eval_batches_done = 0
-        self._begin(
-            phase, self._eval_phase_description(description, self._current_eval_dataloader_idx or 0, loaders), total
-        )
+        self._begin(phase, description, total)
 
     def _finish_loader(self, phase: str, total: int | float, *, draw: bool = True) -> None:
         """Take note of a loader's last batch and draw it if it stays visible."""

@@ -28,6 +28,7 @@ class _Phase:
     skipped: int
     done: int = 0
     done_before: int = 0
+    within: float = 0.0
     next_report: float = 0.0
     silence: float = _FIRST_REPORT_AFTER
 
@@ -82,11 +83,16 @@ class PlainLines:
     def end(self, name: str, metrics: Mapping[str, Any] | None = None) -> None:
         """Print the line of a phase that has ended; a phase that never began has none."""
         phase = self._phases.pop(name, None)
-        if phase is not None:
-            self._print(phase, metrics or {})
+        if phase is None:
+            return
+        self._print(phase, metrics or {})
+        # A phase within another, validation within an epoch, is no part of the other's time.
+        spent = time.monotonic() - phase.started
+        for other in self._phases.values():
+            other.within += spent
 
     def _print(self, phase: _Phase, metrics: Mapping[str, Any]) -> None:
-        seconds = time.monotonic() - phase.started
+        seconds = time.monotonic() - phase.started - phase.within
         done = phase.done_before + phase.done
         count = f"{done}" if math.isinf(phase.total) else f"{done}/{int(phase.total)}"
         rate = (done - phase.skipped) / seconds if seconds > 0 else 0.0

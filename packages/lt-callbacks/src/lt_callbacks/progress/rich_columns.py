@@ -132,6 +132,7 @@ class CustomProgress(Progress):
 
     def __init__(self, *columns: str | ProgressColumn, metrics: MetricsTextColumn, console: Console) -> None:
         self._metrics = metrics
+        self._where = console
         super().__init__(*columns, metrics, auto_refresh=False, console=console)
 
     def refresh(self) -> None:
@@ -144,7 +145,7 @@ class CustomProgress(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         """Return the bars, and the metrics if there is no room beside them."""
         text = self._metrics.text
-        self._metrics.is_beside = len(text) + _WIDTH_WITHOUT_METRICS <= self.console.width
+        self._metrics.is_beside = len(text) + _WIDTH_WITHOUT_METRICS <= self._where.width
         yield self.make_tasks_table(self.tasks)
         if text.plain and not self._metrics.is_beside:
             yield text

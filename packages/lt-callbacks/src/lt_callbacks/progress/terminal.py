@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TextIO
 
-__all__ = ["in_notebook", "is_terminal"]
+__all__ = ["has_width", "in_notebook", "is_terminal"]
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -14,6 +14,14 @@ def is_terminal(stream: TextIO | None) -> bool:
     if stream is None or stream.closed or os.environ.get("TERM", "") == "dumb":
         return False
     return stream.isatty()
+
+
+def has_width(stream: TextIO) -> bool:
+    """Tell whether a terminal says how wide it is; some that are made by programs do not."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False
 
 
 def in_notebook() -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lt_callbacks.progress.phased_bar import PhasedProgressBar
-from lt_callbacks.progress.terminal import in_notebook, is_terminal
+from lt_callbacks.progress.terminal import has_width, in_notebook, is_terminal
 from lt_core.errors import MisconfigurationValueError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["TQDMProgressBar"]
 
 _COLAB_REFRESH_RATE = 20
+_COLUMNS = 80
 
 
 def __getattr__(name: str) -> Any:
@@ -224,12 +225,14 @@ class TQDMProgressBar(PhasedProgressBar):
     def _make(self, description: str, *, leave: bool = True, line: int = 0, smoothing: float = 0.3) -> Tqdm:
         from lt_callbacks.progress.tqdm_bar import Tqdm
 
+        follows_width = in_notebook() or has_width(sys.stdout)
         return Tqdm(
             desc=description,
             position=2 * self._process_position + line,
             disable=self.is_disabled or self._plain is not None,
             leave=leave,
-            dynamic_ncols=True,
+            dynamic_ncols=follows_width,
+            ncols=None if follows_width else _COLUMNS,
             file=sys.stdout,
             smoothing=smoothing,
             bar_format=self.BAR_FORMAT,
