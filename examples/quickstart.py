@@ -28,7 +28,7 @@ from lt.loggers import CSVLogger, TensorBoardLogger
 class DigitClassifier(lt.LightningModule):
     """The research: a network, what it learns from, how it is judged, and how it is optimised."""
 
-    def __init__(self, channels: int = 16, lr: float = 2e-3) -> None:
+    def __init__(self, channels: int = 8, lr: float = 3e-3) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.net = nn.Sequential(

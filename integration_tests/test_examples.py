@@ -43,7 +43,7 @@ def test_the_quickstart_names_a_checkpoint_that_loads_safely(quickstart: tuple[P
     [path] = re.findall(r"^best checkpoint: +(.+)$", output, re.MULTILINE)
     checkpoint = torch.load(folder / path, weights_only=True)
 
-    assert checkpoint["hyper_parameters"] == {"channels": 16, "lr": 2e-3}
+    assert checkpoint["hyper_parameters"] == {"channels": 8, "lr": 3e-3}
     assert "net.0.weight" in checkpoint["state_dict"]
 
 
