@@ -165,12 +165,13 @@ def validation_interval(name: str, value: Any) -> int | float | timedelta:
         >>> validation_interval("val_check_interval", "00:00:15:00")
         datetime.timedelta(seconds=900)
     """
+    interval: int | float | timedelta
     if isinstance(value, (str, timedelta, Mapping)):
-        interval: int | float | timedelta = _timedelta(name, value)
-        positive = interval > timedelta(0)  # type: ignore[operator]
+        interval = length = _timedelta(name, value)
+        positive = length > timedelta(0)
     else:
-        interval = batch_limit(1.0)(name, value)
-        positive = interval > 0
+        interval = number = batch_limit(1.0)(name, value)
+        positive = number > 0
     if not positive:
         raise MisconfigurationValueError(
             f"`{name}={value!r}` leaves no time between two validations. Expected a positive count of batches, fraction"

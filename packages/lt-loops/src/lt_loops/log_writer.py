@@ -22,7 +22,7 @@ class LogWriter:
     def __init__(self, loggers: list[Any]) -> None:
         self._loggers = loggers
 
-    def write(self, metrics: dict[str, Tensor], step: int, epoch: int) -> None:
+    def write(self, metrics: dict[str, Tensor], step: int, epoch: int | None = None) -> None:
         """Write a row; an empty one is not written.
 
         A metric named ``step`` takes the place of the x-axis; else the epoch is added as ``epoch``.
@@ -30,14 +30,14 @@ class LogWriter:
         Args:
             metrics: Scalar tensors ``[]`` by name.
             step: The x-axis.
-            epoch: The running epoch.
+            epoch: The running epoch, None to leave it out.
         """
         if not self._loggers or not metrics:
             return
         row = read_scalars(metrics)
         if "step" in row:
             step = int(row.pop("step"))
-        else:
+        elif epoch is not None:
             row.setdefault("epoch", epoch)
         for logger in self._loggers:
             logger.log_metrics(row, step)

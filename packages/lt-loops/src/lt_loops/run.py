@@ -36,7 +36,7 @@ from lt_loops.optimization.configure import configure_optimizers
 from lt_loops.optimization.manual import ManualOptimization
 from lt_loops.optimization.schedulers import SchedulerStepper
 from lt_loops.profiling import HookProfiler
-from lt_loops.run_state import restore_fit_progress, restore_logged
+from lt_loops.run_state import restore_fit_progress
 from lt_loops.signals import SigtermWatch
 from lt_loops.steps import check_dataloader_idx, resolve_step
 
@@ -121,6 +121,7 @@ class Run:
             trainer, fn, self._given.ckpt_path, trainer.assigned_ckpt_path, model_given=self._given.model is not None
         )
         trainer.strategy.setup_environment()
+        trainer.profiler.setup(str(fn), trainer.local_rank if trainer.world_size > 1 else None, trainer.log_dir)
         self._prepare_data(module)
         for logger in trainer.loggers:
             _ = getattr(logger, "experiment", None)  # a remote run exists before the user's setup wants its id
@@ -282,6 +283,7 @@ class Run:
             module,
             None if hook is None else HookCall("lr_scheduler_step", (hook,), self._sink),
         )
+        trainer.fit_loop.schedulers = self._schedulers
 
     def _log_hyperparams(self, module: LightningModule) -> None:
         trainer = self._trainer
@@ -314,8 +316,7 @@ class Run:
         if self._fn != TrainerFn.FITTING:
             return
         restore_optimizers(trainer, checkpoint)
-        restore_fit_progress(trainer, checkpoint)
-        restore_logged(trainer, module, checkpoint)
+        restore_fit_progress(trainer, module, checkpoint)
         if self.optimization is not None:
             self.optimization.steps = trainer.fit_loop.progress.steps
 
@@ -333,7 +334,6 @@ class Run:
         return FitPlan(
             module=module,
             hooks=self._hooks,
-            skips_epochs=is_overridden("on_train_batch_start", module, LightningModule),
             optimization=self.optimization,
             schedulers=self._schedulers,
             move=trainer.data.mover(self._sink),

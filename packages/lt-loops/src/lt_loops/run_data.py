@@ -64,6 +64,7 @@ class RunData:
         self._combined.clear()
         self._limits.clear()
         self._last_reload = trainer.current_epoch
+        trainer.num_training_batches = float("inf")  # until somebody asks
         trainer.train_dataloader = None
         trainer.val_dataloaders = trainer.test_dataloaders = trainer.predict_dataloaders = None
 
@@ -83,6 +84,9 @@ class RunData:
         """Ask for the training loader and count its batches, if that was not done."""
         trainer = self._trainer
         if "train" in self._combined:
+            return
+        if trainer.limit_train_batches == 0:
+            trainer.num_training_batches = 0
             return
         self._combined["train"] = self._request("train")
         loader = self._train_loader()
@@ -126,8 +130,6 @@ class RunData:
                 combined.reset()
         self._trainer.train_dataloader = self._trainer.val_dataloaders = None
         self.prepare_train()
-        if self.validates:
-            self.prepare_evaluation("val")
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the training samplers which epoch begins."""

@@ -6,6 +6,7 @@ continuation needs beyond it stands under one key of its own, ``lt``.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from lt_loops.trainer import Trainer
 
-__all__ = ["KEY", "dump_loops", "dump_run", "restore_fit_progress", "restore_logged"]
+__all__ = ["KEY", "dump_loops", "dump_run", "restore_fit_progress"]
 
 KEY = "lt"
 """The checkpoint's entry for what an exact continuation needs beyond the common layout."""
@@ -38,44 +39,50 @@ def _same(total: int, current: int, names: tuple[str, ...] = _ALL) -> dict[str, 
 
 def dump_loops(trainer: Trainer) -> dict[str, Any]:
     """Return the ``loops`` entry: the counters of all loops in the common layout."""
-    progress = trainer.fit_loop.progress
-    begun = progress.phase in ("batch_end", "validation", "batch")
-    done = progress.phase == "batch_end" or progress.phase == "validation"
+    loop = trainer.fit_loop
+    progress, phase = loop.progress, loop.progress.phase
+    begun = phase in ("batch", "batch_end", "validation")
+    done = phase in ("batch_end", "validation")
+    completed = phase == "validation"
     batch, total = progress.batch, progress.total_batches
-    ready, processed = batch + begun, batch + done
-    completed = batch + (progress.phase == "validation")
+    at_end = phase == "epoch_end"
+    in_epoch = loop.batches is not None or at_end
     epoch = progress.epoch
-    in_epoch = progress.phase != "idle" or progress.batch > 0
-    at_end = progress.phase == "epoch_end"
     epochs = (epoch + in_epoch, epoch + in_epoch, epoch + at_end, epoch)
     steps = trainer.global_step
-    windows = progress.windows
+    steps_in_epoch = steps - progress.steps_before_epoch
+    scheduler_steps = loop.schedulers.steps if loop.schedulers is not None else 0
     manual = not trainer.lightning_module.automatic_optimization
-    automatic_steps, manual_steps = (0, steps) if manual else (steps, 0)
     two = ("ready", "completed")
     three = ("ready", "started", "completed")
+    nothing = _same(0, 0, two)
+    taken = _same(steps, steps_in_epoch, two)
+    zeroed = _same(0, 0, three) if manual else _same(steps, steps_in_epoch, three)
+    validated = loop.val_loop
     fit = {
         "state_dict": {},
-        "epoch_loop.state_dict": {"_batches_that_stepped": windows},
+        "epoch_loop.state_dict": {"_batches_that_stepped": progress.windows},
         "epoch_loop.batch_progress": {
             **_counters(
-                (total + begun, total + begun, total + done, total + (progress.phase == "validation")),
-                (ready, ready, processed, completed),
+                (total + begun, total + begun, total + done, total + completed),
+                (batch + begun, batch + begun, batch + done, batch + completed),
             ),
             "is_last_batch": progress.is_last_batch,
         },
-        "epoch_loop.scheduler_progress": _same(windows, windows, two),
+        "epoch_loop.scheduler_progress": _same(
+            scheduler_steps, scheduler_steps - progress.scheduler_steps_before_epoch, two
+        ),
         "epoch_loop.automatic_optimization.state_dict": {},
         "epoch_loop.automatic_optimization.optim_progress": {
-            "optimizer": {
-                "step": _same(automatic_steps, automatic_steps, two),
-                "zero_grad": _same(automatic_steps, automatic_steps, three),
-            }
+            "optimizer": {"step": nothing if manual else taken, "zero_grad": zeroed}
         },
         "epoch_loop.manual_optimization.state_dict": {},
-        "epoch_loop.manual_optimization.optim_step_progress": _same(manual_steps, manual_steps, two),
+        "epoch_loop.manual_optimization.optim_step_progress": taken if manual else nothing,
         "epoch_loop.val_loop.state_dict": {},
-        "epoch_loop.val_loop.batch_progress": {**_same(0, 0), "is_last_batch": False},
+        "epoch_loop.val_loop.batch_progress": {
+            **_same(sum(validated.seen.values()), validated.last_batches),
+            "is_last_batch": validated.last_batches > 0,
+        },
         "epoch_progress": _counters(epochs, epochs),
     }
     other = {"state_dict": {}, "batch_progress": {**_same(0, 0), "is_last_batch": False}}
@@ -116,7 +123,7 @@ def _metric_state(metric: Any) -> dict[str, Any]:
     return {"values": values, "count": int(getattr(metric, "update_count", 0))}
 
 
-def restore_fit_progress(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+def restore_fit_progress(trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
     """Give the fit loop its counters and tell it where to go on.
 
     Raises:
@@ -137,6 +144,10 @@ def restore_fit_progress(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
         progress.total_batches -= 1
     progress.window_open = bool(entry.get("window_open", False))
     progress.last_row = entry.get("last_row")
+    scheduled = checkpoint["loops"]["fit_loop"]["epoch_loop.scheduler_progress"]
+    if loop.schedulers is not None:
+        loop.schedulers.steps = scheduled["total"]["completed"]
+    progress.scheduler_steps_before_epoch = scheduled["total"]["completed"] - scheduled["current"]["completed"]
     loop.progress = progress
     loader = entry.get("loader")
     if loader is None and phase != "epoch_end" and progress.batch + (phase != "idle") > 0:
@@ -144,11 +155,16 @@ def restore_fit_progress(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
         loader = {"position": progress.batch + (phase in ("batch_end", "validation"))}
     elif loader is not None and phase == "batch":
         loader = {**loader, "position": progress.batch}  # the batch was not finished: it is run again
-    loop.resume = Resume(phase=phase, loader=loader, random_states=entry.get("random_states"))
+    loop.resume = Resume(
+        phase=phase,
+        loader=loader,
+        random_states=entry.get("random_states"),
+        restore_logged=partial(_restore_logged, trainer, module, entry),
+    )
     trainer.validate_loop.seen.update(entry.get("seen", {}))
     gradients = entry.get("gradients")
     if gradients:
-        for name, parameter in trainer.lightning_module.named_parameters():
+        for name, parameter in module.named_parameters():
             if name in gradients:
                 parameter.grad = gradients[name].to(parameter.device)
 
@@ -160,8 +176,8 @@ def _progress_of(checkpoint: dict[str, Any]) -> Progress:
     automatic = fit["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"]["completed"]
     manual = fit["epoch_loop.manual_optimization.optim_step_progress"]["total"]["completed"]
     done = batch["current"]["completed"]
-    if batch["is_last_batch"] and epoch["processed"] == epoch["completed"] == epoch["ready"]:
-        done = 0  # the epoch is over and counted
+    if epoch["ready"] == epoch["completed"]:
+        done = 0  # no epoch is open: the last one is over and counted
     return Progress(
         epoch=epoch["completed"],
         batch=done,
@@ -169,7 +185,14 @@ def _progress_of(checkpoint: dict[str, Any]) -> Progress:
         windows=fit["epoch_loop.state_dict"].get("_batches_that_stepped", automatic + manual),
         steps=automatic + manual,
         is_last_batch=bool(batch["is_last_batch"]),
+        steps_before_epoch=automatic + manual - _steps_in_epoch(fit),
     )
+
+
+def _steps_in_epoch(fit: dict[str, Any]) -> int:
+    automatic = fit["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["current"]["completed"]
+    manual = fit["epoch_loop.manual_optimization.optim_step_progress"]["current"]["completed"]
+    return int(automatic + manual)
 
 
 def _phase_of(checkpoint: dict[str, Any]) -> str:
@@ -184,9 +207,8 @@ def _phase_of(checkpoint: dict[str, Any]) -> str:
     return "idle"
 
 
-def restore_logged(trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+def _restore_logged(trainer: Trainer, module: LightningModule, entry: dict[str, Any]) -> None:
     """Give back what was logged so far: the accumulators of the running epoch, published values, metric objects."""
-    entry = checkpoint.get(KEY) or {}
     if "logged" in entry:
         trainer.metrics_board.sink.load_state_dict(entry["logged"], module)
     trainer.metrics_board.load_state_dict(entry.get("metrics", {}))

@@ -9,8 +9,8 @@ import copy
 import functools
 import multiprocessing
 import os
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sized
+from typing import TYPE_CHECKING, Any, cast
 
 from torch.utils.data import (
     BatchSampler,
@@ -141,7 +141,11 @@ def _without_shuffling(loader: DataLoader[Any], prefix: str) -> DataLoader[Any]:
     sampler = loader.sampler if batch_sampler is None else getattr(batch_sampler, "sampler", None)
     if isinstance(sampler, SequentialSampler):
         return loader
-    in_order = sampler.indices if isinstance(sampler, SubsetRandomSampler) else SequentialSampler(loader.dataset)
+    in_order = (
+        sampler.indices
+        if isinstance(sampler, SubsetRandomSampler)
+        else SequentialSampler(cast("Sized", loader.dataset))
+    )
     unshuffled = with_sampler(loader, in_order)
     rank_zero_warn(
         f"`overfit_batches` is on and the {prefix} loader has a `{type(sampler).__name__}`: it is"

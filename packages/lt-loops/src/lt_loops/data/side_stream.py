@@ -46,7 +46,7 @@ class CudaStreams:
         self._device = device
 
     def side(self) -> torch.cuda.Stream:
-        return torch.cuda.Stream(self._device)
+        return torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
 
     def current(self) -> torch.cuda.Stream:
         return torch.cuda.current_stream(self._device)

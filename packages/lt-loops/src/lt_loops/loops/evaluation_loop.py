@@ -81,11 +81,13 @@ class EvaluationLoop:
 
     Attributes:
         seen: Batches of each loader over the whole run: the x-axis of rows logged on each step.
+        last_batches: Batches of all loaders in the last run, the sanity check counted.
     """
 
     def __init__(self, trainer: Trainer, kind: str) -> None:
         self.kind = kind
         self.seen: dict[int, int] = {}
+        self.last_batches = 0
         self._trainer = trainer
 
     def run_within_fit(self, stage: RunningStage) -> None:
@@ -109,6 +111,7 @@ class EvaluationLoop:
         if not any(limits):
             return []
         several = len(loaders) > 1 and not joined
+        self.last_batches = 0
         modes = ModeKeeper(plan.module)
         eval_hook = hooks[f"on_{kind}_model_eval"]
         if eval_hook is not None:
@@ -162,7 +165,6 @@ class EvaluationLoop:
         batch_idx = -1
         sink.fx = step_fx
         for batch_idx, batch in enumerate(islice(loader, count)):  # noqa: B007 -- read after the loop
-            trainer.is_last_batch = batch_idx + 1 == count
             if move is not None:
                 batch = move(batch, index)  # noqa: PLW2901 -- the batch on its device replaces the one on the host
             sink.batch = batch
@@ -177,10 +179,11 @@ class EvaluationLoop:
                 on_end(output, batch, batch_idx, *extra)
             if writes and sink.logs_steps:
                 row = plan.board.publish()
-                plan.writer.write(row, self.seen.get(index, 0) + batch_idx, trainer.current_epoch)
-            if trainer.received_sigterm and not trainer.is_last_batch:
+                plan.writer.write(row, self.seen.get(index, 0) + batch_idx)
+            if trainer.received_sigterm and batch_idx + 1 != count:
                 raise SIGTERMException
         sink.fx = None
+        self.last_batches += batch_idx + 1
         if writes:
             self.seen[index] = self.seen.get(index, 0) + batch_idx + 1
 

@@ -43,7 +43,6 @@ class FitPlan:
     Attributes:
         module: The module.
         hooks: Who overrides which hook.
-        skips_epochs: Whether the module's ``on_train_batch_start`` may return -1.
         optimization: How a batch becomes a step.
         schedulers: When which scheduler steps.
         move: Moves a batch to the device, None when there is nothing to do.
@@ -56,7 +55,6 @@ class FitPlan:
 
     module: LightningModule
     hooks: HookCalls
-    skips_epochs: bool
     optimization: AutomaticOptimization | ManualOptimization
     schedulers: SchedulerStepper
     move: Callable[[Any, int], Any] | None
@@ -83,6 +81,8 @@ class Progress:
         window_open: Whether gradients of an unfinished window are kept.
         is_last_batch: Whether the last batch that was begun is the last of its epoch.
         last_row: The x-axis of the last row of step values that went to the loggers.
+        steps_before_epoch: Optimizer steps taken when the running epoch began.
+        scheduler_steps_before_epoch: Scheduler steps taken when the running epoch began.
     """
 
     epoch: int = 0
@@ -94,6 +94,8 @@ class Progress:
     window_open: bool = False
     is_last_batch: bool = False
     last_row: int | None = None
+    steps_before_epoch: int = 0
+    scheduler_steps_before_epoch: int = 0
 
 
 @dataclass
@@ -104,11 +106,13 @@ class Resume:
         phase: The phase in which the checkpoint was written.
         loader: The state of the epoch's batches, None at the beginning of an epoch.
         random_states: The random states at the moment of saving.
+        restore_logged: Gives back what was logged, after the sanity check has used the same metrics.
     """
 
     phase: str
     loader: dict[str, Any] | None = None
     random_states: dict[str, Any] | None = None
+    restore_logged: Callable[[], None] | None = None
 
 
 class FitLoop:
@@ -122,6 +126,7 @@ class FitLoop:
         progress: How far training is; survives several calls of fit.
         resume: What is still to be restored, None when nothing is.
         optimization: How batches become steps, once fit has configured the optimizers; counts the steps.
+        schedulers: When schedulers step, likewise; counts their steps.
         batches: The running epoch's batches.
     """
 
@@ -129,6 +134,7 @@ class FitLoop:
     resume: Resume | None
     batches: EpochBatches | None
     optimization: AutomaticOptimization | ManualOptimization | None
+    schedulers: SchedulerStepper | None
     max_epochs: int | None
     min_epochs: int | None
     max_steps: int
@@ -139,6 +145,7 @@ class FitLoop:
         self.resume = None
         self.batches = None
         self.optimization = None
+        self.schedulers = None
         self.max_epochs = None
         self.min_epochs = None
         self.max_steps = -1
@@ -149,6 +156,7 @@ class FitLoop:
         self._validated_at = 0.0
         self._said_too_early = False
         self._unwritten: tuple[dict[str, Any], int, int] | None = None
+        self._row_at_validation: dict[str, Any] | None = None
 
     @property
     def global_step(self) -> int:
@@ -167,8 +175,9 @@ class FitLoop:
         """Train until done."""
         trainer, sink = self._trainer, plan.sink
         resume = self.resume
-        if resume is None:
-            self._sanity_check(plan)
+        self._sanity_check(plan)
+        if resume is not None and resume.restore_logged is not None:
+            resume.restore_logged()
         trainer.training = True
         trainer.prepare_train_data()
         reason = self._why_not_to_start()
@@ -180,11 +189,14 @@ class FitLoop:
         if trainer.enable_validation and self._validates_in(self.progress.epoch):
             trainer.prepare_validation_data()
         self._validated_at = time.monotonic()
-        self._unwritten = None
+        self._unwritten = self._row_at_validation = None
         sink.open("train")
         sink.fx = "training_step"
         if plan.hooks["on_train_start"] is not None:
             plan.hooks["on_train_start"]()
+            sink.epoch_ended = True  # what it logged is an epoch's value, readable at once
+            plan.board.publish()
+            sink.epoch_ended = False
         if resume is not None and resume.loader is None:
             self._restore_random_states(resume)
             if resume.phase == "epoch_end":
@@ -227,7 +239,8 @@ class FitLoop:
             if move is not None:
                 batch = move(batch, 0)  # noqa: PLW2901 -- the batch on its device replaces the one on the host
             sink.batch = batch
-            if on_batch_start is not None and on_batch_start(batch, batch_idx) == -1 and plan.skips_epochs:
+            if on_batch_start is not None and on_batch_start(batch, batch_idx) == -1:
+                self._skip_rest_of_epoch(plan, batch_idx, closes=closes)
                 break
             if batch is None:
                 self._say_batch_is_none()
@@ -271,6 +284,14 @@ class FitLoop:
         if trainer.received_sigterm:
             raise SIGTERMException
 
+    def _skip_rest_of_epoch(self, plan: FitPlan, batch_idx: int, *, closes: bool) -> None:
+        """Treat the batch that ``on_train_batch_start`` refused as the last one: the schedulers still step."""
+        self.progress.is_last_batch = True
+        if closes and plan.schedulers.has_step:
+            plan.schedulers.on_window(batch_idx)
+        if plan.schedulers.has_epoch:
+            plan.schedulers.on_last_batch(self.progress.epoch)
+
     # -- epochs
 
     def _begin_epoch(self, plan: FitPlan) -> EpochBatches:
@@ -291,6 +312,8 @@ class FitLoop:
         trainer.set_sampler_epoch(progress.epoch)
         progress.batch = 0
         progress.is_last_batch = False
+        progress.steps_before_epoch = self.global_step
+        progress.scheduler_steps_before_epoch = plan.schedulers.steps
         plan.sink.epoch_ended = False
         if plan.hooks["on_train_epoch_start"] is not None:
             plan.hooks["on_train_epoch_start"]()
@@ -307,10 +330,14 @@ class FitLoop:
             plan.optimization.close_short_window((progress.batch - 1) % window + 1, window)
             progress.window_open = False
             progress.windows += 1
+        # The last step's values stay readable while the epoch's are computed. A validation that followed the last batch
+        # took them over already, and what it logged is newer.
+        row = self._row_at_validation
+        if row is None:
+            row = plan.board.publish()
+        self._unwritten = self._row_at_validation = None
         if plan.log_every_n_steps and progress.windows and progress.last_row != progress.windows - 1:
-            self._unwritten = (plan.board.publish(), progress.windows - 1, progress.epoch)
-        else:
-            self._unwritten = None
+            self._unwritten = (row, progress.windows - 1, progress.epoch)
         progress.phase = "epoch_end"
         sink.epoch_ended = True
         if plan.hooks["on_train_epoch_end"] is not None:
@@ -327,7 +354,6 @@ class FitLoop:
         plan.writer.write(row, progress.windows - 1, progress.epoch)
         sink.reset()
         progress.epoch += 1
-        progress.batch = 0
         progress.phase = "idle"
         self.batches = None
         if self._trainer.received_sigterm:
@@ -369,13 +395,14 @@ class FitLoop:
         """Validate between two training batches; what this epoch has logged so far stays as it is."""
         trainer, progress, sink = self._trainer, self.progress, plan.sink
         progress.phase = "validation"
+        row = plan.board.publish()  # the last step's values stay readable during validation
+        self._row_at_validation = row if progress.is_last_batch else None
         trainer.validating = True
         if not progress.window_open:
             if plan.zero_grad_before_validation is not None:
                 plan.zero_grad_before_validation()
             else:
                 plan.module.zero_grad()
-        trainer.prepare_validation_data()
         self.val_loop.run_within_fit(RunningStage.VALIDATING)
         self._validated_at = time.monotonic()
         trainer.training = True
@@ -391,7 +418,6 @@ class FitLoop:
             trainer.sanity_checking = True
             if plan.hooks["on_sanity_check_start"] is not None:
                 plan.hooks["on_sanity_check_start"]()
-            trainer.prepare_validation_data()
             self.val_loop.run_within_fit(RunningStage.SANITY_CHECKING)
             if plan.hooks["on_sanity_check_end"] is not None:
                 plan.hooks["on_sanity_check_end"]()

@@ -74,7 +74,6 @@ class PredictionLoop:
         outputs = self.predictions[index]
         plan.sink.fx = "predict_step"
         for batch_idx, batch in enumerate(islice(loader, count)):
-            self._trainer.is_last_batch = batch_idx + 1 == count
             if move is not None:
                 batch = move(batch, index)  # noqa: PLW2901 -- the batch on its device replaces the one on the host
             if on_start is not None:

@@ -38,6 +38,7 @@ class SchedulerStepper:
         has_epoch: Whether any steps at the end of an epoch.
         has_plateau_step: Whether any steps with the optimizer and takes a metric.
         has_plateau_epoch: Whether any steps at the end of an epoch and takes a metric.
+        steps: How many steps were taken, over all schedulers.
 
     Example:
         >>> import torch
@@ -56,6 +57,7 @@ class SchedulerStepper:
     has_epoch: bool
     has_plateau_step: bool
     has_plateau_epoch: bool
+    steps: int
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class SchedulerStepper:
         self.has_epoch = bool(self._epoch)
         self.has_plateau_step = bool(self._plateau_step)
         self.has_plateau_epoch = bool(self._plateau_epoch)
+        self.steps = 0
 
     def on_window(self, batch_idx: int) -> None:
         """Step those that go by optimizer steps; called for each batch that closes an accumulation window.
@@ -111,7 +114,8 @@ class SchedulerStepper:
         if not due:
             return {}
         logged = metrics()
-        return {index: float(logged[config.monitor]) for index, config in due if config.monitor in logged}
+        names = [(index, str(config.monitor)) for index, config in due]
+        return {index: float(logged[name]) for index, name in names if name in logged}
 
     def apply_pending(self, pending: Mapping[int, float]) -> None:
         """Take the steps that were pending when a checkpoint was written."""
@@ -130,12 +134,14 @@ class SchedulerStepper:
             return
         logged = metrics()
         for config in due:
-            if config.monitor in logged:
-                self._step_one(config.scheduler, logged[config.monitor])
+            name = str(config.monitor)
+            if name in logged:
+                self._step_one(config.scheduler, logged[name])
             else:
                 self._missing(config, logged)
 
     def _step_one(self, scheduler: Any, metric: Any) -> None:
+        self.steps += 1
         if self._overridden is not None:
             self._overridden(scheduler, metric)
         elif metric is None:
