@@ -8,16 +8,7 @@ from lt_core import Callback, DataHooks, LightningModule, not_a_hook
 from lt_core.hooks import REMOVED_HOOKS, check_hooks, hook_names
 
 BASES = {"module": LightningModule, "callback": Callback, "datamodule": DataHooks}
-ORDINARY = """
-    train_step get_loss validate_inputs on_click prepare_batch setup_model test_accuracy predict_proba forward_features
-    training_loss compute_loss log_metrics shared_step common_step eval_step loss_fn build_model encode decode
-    reset_parameters train_one_epoch val_metrics test_metrics init_weights load_data prepare_model on_message on_event
-    on_finish save_model load_model backward_pass forward_step step training_metrics validation_metrics
-    validation_loss test_loss predict predict_batch generate sample setup_data setup_metrics teardown_model
-    train_loader val_loader get_dataloader make_dataloader on_button_press configure_loss configure_metrics
-    step_scheduler scheduler_step configure_scheduler batch_size update_metrics log_images on_step transfer_batch
-    move_batch prepare_inputs get_optimizer make_optimizer update_lr warmup is_training evaluate run_epoch
-""".split()
+ORDINARY = ["train_step", "get_loss", "validate_inputs", "on_click", "prepare_batch", "setup_model", "test_accuracy", "predict_proba", "forward_features", "training_loss", "compute_loss", "log_metrics", "shared_step", "common_step", "eval_step", "loss_fn", "build_model", "encode", "decode", "reset_parameters", "train_one_epoch", "val_metrics", "test_metrics", "init_weights", "load_data", "prepare_model", "on_message", "on_event", "on_finish", "save_model", "load_model", "backward_pass", "forward_step", "step", "training_metrics", "validation_metrics", "validation_loss", "test_loss", "predict", "predict_batch", "generate", "sample", "setup_data", "setup_metrics", "teardown_model", "train_loader", "val_loader", "get_dataloader", "make_dataloader", "on_button_press", "configure_loss", "configure_metrics", "step_scheduler", "scheduler_step", "configure_scheduler", "batch_size", "update_metrics", "log_images", "on_step", "transfer_batch", "move_batch", "prepare_inputs", "get_optimizer", "make_optimizer", "update_lr", "warmup", "is_training", "evaluate", "run_epoch"]
 
 
 def _mutants(name: str) -> set[str]:
