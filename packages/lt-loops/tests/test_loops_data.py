@@ -164,6 +164,7 @@ def test_a_loader_without_a_length_is_of_unknown_size():
     assert loader_size(DataLoader(Endless())) == math.inf
     assert loader_size(iter(DATA)) == math.inf
     assert loader_size(DataLoader(DATA, batch_size=4)) == 3
+    assert loader_size(CombinedLoader([[1, 2], [3]], "max_size")) == 2
 
 
 @pytest.mark.parametrize(

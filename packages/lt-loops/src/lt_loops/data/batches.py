@@ -18,6 +18,7 @@ from lt_core.rank_zero import PossibleUserWarning, rank_zero_warn
 from lt_core.seed import collect_random_states, restore_random_states
 from lt_loops.data.limits import loader_size
 from lt_loops.data.own_generators import OwnGenerators
+from lt_loops.data.raw_states import RawStates
 from lt_loops.data.restarts import RecordedLoader, recorded
 
 __all__ = ["EpochBatches"]
@@ -63,7 +64,7 @@ class EpochBatches(Iterator[Any]):
         if resumable and self._is_nested and loader.mode == "max_size_cycle":
             loader, self._recorded = recorded(loader)
         self._loader = loader
-        size = loader.num_batches if isinstance(loader, CombinedLoader) else loader_size(loader)
+        size = loader_size(loader)
         self._is_counted = size != math.inf
         self._count = min(size, num_batches)
         self._limit = num_batches
@@ -141,11 +142,11 @@ class EpochBatches(Iterator[Any]):
                 f"The position in an epoch was asked for (batch {self.position}), and the epoch was not begun as a"
                 " resumable one. Expected `EpochBatches(…, resumable=True)` and `start()` before saving."
             )
-        state = {"position": self.position, "start": self._at_start, "own": self._own.states()}
+        state = {"position": self.position, "start": _plain(self._at_start), "own": self._own.states()}
         if self._recorded:
             state["restarts"] = [member.state() for member in self._recorded]
         if self._before_ahead is not None:
-            state["ahead"] = self._before_ahead
+            state["ahead"] = _plain(self._before_ahead)
         elif self._keeps_state:
             state["loader"] = self._loader.state_dict()
         return state
@@ -186,7 +187,7 @@ class EpochBatches(Iterator[Any]):
         self._own.restore(state["own"])
 
     def _states(self) -> dict[str, Any]:
-        return {"random": collect_random_states(include_cuda=False), "own": self._own.states()}
+        return {"random": RawStates(), "own": self._own.states()}
 
     def _restore(self, states: dict[str, Any]) -> None:
         restore_random_states(states["random"])
@@ -244,6 +245,11 @@ class EpochBatches(Iterator[Any]):
 
 def _keeps_state(loader: Any) -> bool:
     return all(callable(getattr(loader, name, None)) for name in ("state_dict", "load_state_dict"))
+
+
+def _plain(states: dict[str, Any]) -> dict[str, Any]:
+    random_states = states["random"]
+    return {**states, "random": random_states.plain()} if isinstance(random_states, RawStates) else states
 
 
 def _are_equal(one: Any, other: Any) -> bool:

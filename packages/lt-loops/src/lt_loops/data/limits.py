@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
+from lt_core.combined_loader import CombinedLoader
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError
 from lt_core.rank_zero import PossibleUserWarning, rank_zero_warn
 
@@ -21,6 +22,8 @@ def loader_size(loader: Any) -> _Number:
         >>> loader_size([1, 2, 3]), loader_size(iter([1, 2, 3]))
         (3, inf)
     """
+    if isinstance(loader, CombinedLoader):
+        return loader.num_batches  # which, unlike its length, is there before it is started
     try:
         return len(loader)
     except (TypeError, NotImplementedError):  # what torch's loaders and samplers raise where there is no length

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lt_core.combined_loader import CombinedLoader
-from lt_core.seed import collect_random_states, restore_random_states
+from lt_core.seed import restore_random_states
+from lt_loops.data.raw_states import RawStates
 
 __all__ = ["RecordedLoader", "recorded"]
 
@@ -30,7 +31,7 @@ class RecordedLoader:
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
-        self._noted: dict[str, Any] | None = None
+        self._noted: RawStates | None = None
         self._replayed: Mapping[str, Any] | None = None
         self.starts = 0
 
@@ -39,7 +40,7 @@ class RecordedLoader:
         if self._replayed is not None and self.starts == self._replayed["starts"]:
             restore_random_states(self._replayed["random"])
         if self.starts > 1:  # the states of the first start are those of the epoch
-            self._noted = collect_random_states(include_cuda=False)
+            self._noted = RawStates()
         return iter(self._loader)
 
     def __len__(self) -> int:
@@ -53,7 +54,7 @@ class RecordedLoader:
 
     def state(self) -> dict[str, Any] | None:
         """Return the last start, None when it is the epoch's own."""
-        return None if self._noted is None else {"starts": self.starts, "random": self._noted}
+        return None if self._noted is None else {"starts": self.starts, "random": self._noted.plain()}
 
 
 def recorded(loader: CombinedLoader) -> tuple[CombinedLoader, list[RecordedLoader]]:
