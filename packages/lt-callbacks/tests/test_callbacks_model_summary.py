@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from lt_callbacks import ModelSummary, RichModelSummary
 from lt_callbacks.summary import LayerSummary, default_model_summary, summarize
-from lt_callbacks.summary.counts import parameters_by_module
+from lt_callbacks.summary.counts import count_parameters
 from lt_core.errors import MissingPackageError
 from lt_core.testing import BoringModel, MiniTrainer, RandomDataset
 
@@ -77,7 +77,7 @@ def test_shared_parameters_count_once() -> None:
 
     assert summary.total_parameters == 16
     assert summary.param_nums == [16, 16]
-    assert parameters_by_module(model)[model] == 16
+    assert count_parameters(model).by_module[model] == 16
 
 
 def test_frozen_parameters_are_told_apart() -> None:

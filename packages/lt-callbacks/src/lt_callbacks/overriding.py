@@ -23,6 +23,7 @@ def is_replaced(callback: Callback, owner: type[Callback], name: str) -> bool:
         name: The method's name.
 
     Example:
+        >>> from lt_core.callback import Callback
         >>> class Ours(Callback):
         ...     def on_train_start(self, trainer, pl_module): ...
         >>> class Theirs(Ours):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 
 from torch import nn
 
 from lt_core.rank_zero import WarningCache
 
-__all__ = ["count_bytes", "count_parameters", "human_readable", "parameters_by_module"]
+__all__ = ["ParameterCounts", "count_parameters", "human_readable"]
 
 _UNITS = (" ", "K", "M", "B", "T")
 _DIGITS_PER_UNIT = 3
@@ -17,7 +17,7 @@ _warnings = WarningCache()
 
 def _numel(parameter: nn.Parameter) -> int:
     """Return a parameter's elements; over all devices if it is sharded, 0 if its shape is not known yet."""
-    if isinstance(parameter, nn.parameter.UninitializedParameter):
+    if nn.parameter.is_lazy(parameter):
         _warnings.warn(
             "The model summary counts 0 for parameters whose shape is not known before the first forward pass. Set"
             " `example_input_array` on the module to have them counted."
@@ -26,46 +26,61 @@ def _numel(parameter: nn.Parameter) -> int:
     return parameter.numel()
 
 
-def count_parameters(parameters: Iterable[nn.Parameter]) -> int:
-    """Return the number of elements of parameters.
+@dataclass(frozen=True)
+class ParameterCounts:
+    """The parameters of a module, each counted once however often it is shared.
 
-    Example:
-        >>> count_parameters(nn.Linear(2, 3).parameters())
-        9
+    Attributes:
+        total: All elements.
+        trainable: Those that require gradients.
+        size_in_bytes: Their memory, each parameter in its own precision.
+        outside_layers: The elements of direct parameters of the module that are in no layer of it.
+        by_module: The elements in each module, what is below it included.
     """
-    return sum(map(_numel, parameters))
+
+    total: int
+    trainable: int
+    size_in_bytes: int
+    outside_layers: int
+    by_module: dict[nn.Module, int]
 
 
-def count_bytes(parameters: Iterable[nn.Parameter]) -> int:
-    """Return the memory of parameters in bytes, each in its own precision.
+def count_parameters(root: nn.Module) -> ParameterCounts:
+    """Count in one pass over the modules.
 
-    Example:
-        >>> count_bytes(nn.Linear(2, 3, dtype=torch.bfloat16).parameters())
-        18
-    """
-    return sum(_numel(parameter) * parameter.element_size() for parameter in parameters if _numel(parameter))
-
-
-def parameters_by_module(root: nn.Module) -> dict[nn.Module, int]:
-    """Return for each module below and including ``root`` the elements of the distinct parameters in it.
-
-    Without sharing, which is the common case, a module's count is the sum of its children's and its own, so that one
-    pass suffices; with sharing each module is counted by itself.
+    Without sharing, which is the common case, a module's count is the sum of its children's and its own; with sharing
+    each module is looked into by itself.
 
     Args:
         root: The module to look into.
+
+    Example:
+        >>> counts = count_parameters(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)))
+        >>> counts.total, counts.size_in_bytes, list(counts.by_module.values())
+        (13, 52, [4, 9, 13])
     """
     modules = list(root.modules())
-    registered = sum(len(_own(module)) for module in modules)
-    places = 1 + sum(len(_children(module)) for module in modules)
-    if places != len(modules) or registered != sum(1 for _ in root.parameters()):
-        return {module: count_parameters(module.parameters()) for module in modules}
-    counts: dict[nn.Module, int] = {}
+    own = {module: [each for each in module._parameters.values() if each is not None] for module in modules}  # noqa: SLF001 - the public iterators hide what is shared, and cost ten times as much
+    children = {module: [each for each in module._modules.values() if each is not None] for module in modules}  # noqa: SLF001 - as above
+    distinct = {id(each): each for parameters in own.values() for each in parameters}
+    sizes = {key: _numel(parameter) for key, parameter in distinct.items()}
+    is_shared = len(distinct) != sum(map(len, own.values())) or len(modules) != 1 + sum(map(len, children.values()))
+    by_module: dict[nn.Module, int] = {}
     # `modules` lists parents before their children.
     for module in reversed(modules):
-        own = sum(_numel(parameter) for parameter in _own(module))
-        counts[module] = own + sum(counts[child] for child in _children(module))
-    return counts
+        if is_shared:
+            by_module[module] = sum(sizes[id(each)] for each in module.parameters())
+        else:
+            by_module[module] = sum(sizes[id(each)] for each in own[module])
+            by_module[module] += sum(by_module[child] for child in children[module])
+    in_layers = {id(each) for module in modules[1:] for each in own[module]}
+    return ParameterCounts(
+        total=sum(sizes.values()),
+        trainable=sum(sizes[key] for key, each in distinct.items() if each.requires_grad),
+        size_in_bytes=sum(sizes[key] * each.element_size() for key, each in distinct.items() if sizes[key]),
+        outside_layers=sum(sizes[id(each)] for each in set(own[root]) if id(each) not in in_layers),
+        by_module=by_module,
+    )
 
 
 def human_readable(number: int) -> str:
@@ -81,11 +96,3 @@ def human_readable(number: int) -> str:
     scaled = number / 10 ** (_DIGITS_PER_UNIT * unit)
     whole = unit == 0 or scaled >= 100
     return f"{int(scaled):,d} {_UNITS[unit]}" if whole else f"{scaled:,.1f} {_UNITS[unit]}"
-
-
-def _own(module: nn.Module) -> list[nn.Parameter]:
-    return [parameter for _, parameter in module.named_parameters(recurse=False, remove_duplicate=False)]
-
-
-def _children(module: nn.Module) -> list[nn.Module]:
-    return [child for child in module._modules.values() if child is not None]  # noqa: SLF001 - children() hides repeats

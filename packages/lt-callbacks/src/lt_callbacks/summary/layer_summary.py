@@ -71,7 +71,7 @@ class LayerSummary:
     def num_parameters(self) -> int:
         """The number of parameters in the layer, each counted once."""
         if self._num_parameters is None:
-            return count_parameters(self._module.parameters())
+            return count_parameters(self._module).total
         return self._num_parameters
 
     @property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from lt_callbacks.summary.counts import count_bytes, count_parameters, human_readable, parameters_by_module
+from lt_callbacks.summary.counts import ParameterCounts, count_parameters, human_readable
 from lt_callbacks.summary.layer_summary import LayerSummary
 from lt_callbacks.summary.table import format_table
 from lt_core.data_hooks import DataHooks
@@ -64,6 +64,7 @@ class ModelSummary:
         self._model = model
         self._max_depth = max_depth
         self._flops: dict[str, dict[Any, int]] = {}
+        self._counts: ParameterCounts
         self._example: Any = getattr(model, "example_input_array", None)
         self._layer_summary = self.summarize()
 
@@ -114,22 +115,22 @@ class ModelSummary:
     @property
     def total_parameters(self) -> int:
         """The number of parameters, each counted once."""
-        return count_parameters(self._model.parameters())
+        return self._counts.total
 
     @property
     def trainable_parameters(self) -> int:
         """The number of parameters that require gradients."""
-        return count_parameters(parameter for parameter in self._model.parameters() if parameter.requires_grad)
+        return self._counts.trainable
 
     @property
     def total_layer_params(self) -> int:
         """The number of parameters in layers: those that are no direct parameters of the module."""
-        return self.total_parameters - self._leftover_parameters()
+        return self._counts.total - self._counts.outside_layers
 
     @property
     def model_size(self) -> float:
         """The memory of all parameters in megabytes, each in its own precision."""
-        return count_bytes(self._model.parameters()) * 1e-6
+        return self._counts.size_in_bytes * 1e-6
 
     @property
     def total_flops(self) -> int:
@@ -144,19 +145,18 @@ class ModelSummary:
 
     def summarize(self) -> dict[str, LayerSummary]:
         """Look at the layers, and run the example input through them if there is one."""
-        counts = parameters_by_module(self._model)
-        layers = {name: LayerSummary(module, counts[module]) for name, module in self.named_modules}
+        shown = self.named_modules
+        layers = {name: LayerSummary(module, 0) for name, module in shown}
         try:
             if self._example is not None:
                 self._forward_example_input()
         finally:
             for layer in layers.values():
                 layer.detach_hook()
-        if self._example is not None:
-            # Layers without shape before the first forward pass have one now.
-            counts = parameters_by_module(self._model)
-            for name, module in self.named_modules:
-                layers[name].set_num_parameters(counts[module])
+        # Afterwards, because layers without shape get one in their first forward pass.
+        self._counts = count_parameters(self._model)
+        for name, module in shown:
+            layers[name].set_num_parameters(self._counts.by_module[module])
         return layers
 
     def columns(self) -> list[tuple[str, list[str]]]:
@@ -172,7 +172,7 @@ class ModelSummary:
             columns.append(("FLOPs", [human_readable(sum(ops.values())) for ops in self.flop_counts.values()]))
             columns.append(("In sizes", [str(size) for size in self.in_sizes]))
             columns.append(("Out sizes", [str(size) for size in self.out_sizes]))
-        leftover = self._leftover_parameters()
+        leftover = self._counts.outside_layers
         if leftover > 0 and self._max_depth != 0:
             row = {" ": " ", "Name": _LEFTOVER, "Params": human_readable(leftover)}
             for heading, cells in columns:
@@ -194,12 +194,6 @@ class ModelSummary:
 
     def __repr__(self) -> str:
         return str(self)
-
-    def _leftover_parameters(self) -> int:
-        """Count the parameters that are direct ones of the module and of no layer."""
-        in_layers = {id(each) for child in self._model.children() for each in child.parameters()}
-        own = {id(each): each for each in self._model.parameters(recurse=False)}
-        return count_parameters(each for key, each in own.items() if key not in in_layers)
 
     def _forward_example_input(self) -> None:
         from torch.utils.flop_counter import FlopCounterMode
