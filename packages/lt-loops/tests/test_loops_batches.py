@@ -136,6 +136,10 @@ def stream():
     return DataLoader(Stream(), batch_size=2)
 
 
+def stream_in_a_worker():
+    return DataLoader(Stream(), batch_size=2, num_workers=1)
+
+
 def several():
     return CombinedLoader({"a": plain(), "b": DataLoader(Augmented(2), shuffle=True)}, "max_size_cycle")
 
@@ -185,7 +189,7 @@ def through_a_file(state):
 
 
 FAST = [plain, own_generator, loader_generator, with_replacement, custom_batch_sampler, unbatched, stream, several]
-SLOW = [workers, workers_own_generator]
+SLOW = [workers, workers_own_generator, stream_in_a_worker]
 CASES = [(make, at) for make in [*FAST, shortest] for at in (0, 1, 3)] + [(make, 2) for make in SLOW]
 
 

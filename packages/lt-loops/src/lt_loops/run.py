@@ -369,14 +369,12 @@ class Run:
             step_context=trainer.strategy.precision_plugin.step_context(),
         )
 
-    def grad_context(self) -> AbstractContextManager[Any]:
-        """Return what validate, test and predict run under."""
-        return torch.inference_mode() if self._trainer.arguments.inference_mode else torch.no_grad()
-
-    @staticmethod
-    def nothing() -> AbstractContextManager[None]:
-        """Return a context that does nothing."""
-        return nullcontext()
+    def context(self) -> AbstractContextManager[Any]:
+        """Return what the loop runs under: anomaly detection for fit, no gradients for the others."""
+        arguments = self._trainer.arguments
+        if self._fn == TrainerFn.FITTING:
+            return torch.autograd.set_detect_anomaly(True) if arguments.detect_anomaly else nullcontext()
+        return torch.inference_mode() if arguments.inference_mode else torch.no_grad()
 
     # -- end
 

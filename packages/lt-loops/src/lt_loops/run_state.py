@@ -59,6 +59,7 @@ def dump_loops(trainer: Trainer) -> dict[str, Any]:
     taken = _same(steps, steps_in_epoch, two)
     zeroed = _same(0, 0, three) if manual else _same(steps, steps_in_epoch, three)
     validated = loop.val_loop
+    earlier = max(sum(validated.seen.values()) - validated.last_batches, 0)  # the layout counts the last run apart
     fit = {
         "state_dict": {},
         "epoch_loop.state_dict": {"_batches_that_stepped": progress.windows},
@@ -80,7 +81,7 @@ def dump_loops(trainer: Trainer) -> dict[str, Any]:
         "epoch_loop.manual_optimization.optim_step_progress": taken if manual else nothing,
         "epoch_loop.val_loop.state_dict": {},
         "epoch_loop.val_loop.batch_progress": {
-            **_same(sum(validated.seen.values()), validated.last_batches),
+            **_same(earlier, validated.last_batches),
             "is_last_batch": validated.last_batches > 0,
         },
         "epoch_progress": _counters(epochs, epochs),

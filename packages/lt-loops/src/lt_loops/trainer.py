@@ -266,11 +266,7 @@ class Trainer(TrainerBase):
         """
         self.should_stop = False
         given = Given(model, datamodule, {"train": train_dataloaders, "val": val_dataloaders}, ckpt_path, weights_only)
-        self._launch(TrainerFn.FITTING, RunningStage.TRAINING, given, self._fit)
-
-    def _fit(self, run: Run) -> None:
-        with torch.autograd.set_detect_anomaly(True) if self.arguments.detect_anomaly else run.nothing():
-            self.fit_loop.run(run.fit_plan())
+        self._launch(TrainerFn.FITTING, RunningStage.TRAINING, given, self.fit_loop.run)
 
     def validate(
         self,
@@ -326,8 +322,7 @@ class Trainer(TrainerBase):
         self, fn: TrainerFn, stage: RunningStage, given: Given, loop: EvaluationLoop, *, verbose: bool
     ) -> list[dict[str, float]]:
         def evaluate(run: Run) -> list[dict[str, float]]:
-            with run.grad_context():
-                results = loop.run(run.evaluation_plan(loop.kind), stage)
+            results = loop.run(run.evaluation_plan(loop.kind), stage)
             if verbose and results and self.is_global_zero:
                 print_results(str(stage), results)
             return results
@@ -361,8 +356,7 @@ class Trainer(TrainerBase):
         given = Given(model, datamodule, {"predict": dataloaders}, ckpt_path, weights_only)
 
         def predict(run: Run) -> list[Any] | None:
-            with run.grad_context():
-                return self.predict_loop.run(run.evaluation_plan("predict"), keep=keep)
+            return self.predict_loop.run(run.evaluation_plan("predict"), keep=keep)
 
         predictions: list[Any] | None = self._launch(TrainerFn.PREDICTING, RunningStage.PREDICTING, given, predict)
         return predictions
@@ -377,7 +371,8 @@ class Trainer(TrainerBase):
         run = self._run = Run(self, fn, stage, given)
         try:
             run.begin()
-            result = body(run)
+            with run.context():
+                result = body(run)
             run.end()
         except BaseException as error:
             run.interrupt(error)

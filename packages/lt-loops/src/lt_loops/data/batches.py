@@ -71,6 +71,9 @@ class EpochBatches(Iterator[Any]):
         self._resumable = resumable
         self._own = OwnGenerators(leaves)
         self._keeps_state = not self._is_nested and _keeps_state(loader)
+        # Workers read with generators of their own: what this process had drawn before makes no difference to them.
+        in_workers = isinstance(loader, DataLoader) and loader.num_workers > 0
+        self._notes_ahead = resumable and (self._keeps_state or not in_workers)
         self._iterator: Iterator[Any] = iter(())
         self._ahead: Any = _END
         self._at_start: dict[str, Any] | None = None
@@ -125,7 +128,7 @@ class EpochBatches(Iterator[Any]):
         self._iterator = iter(())
 
     def _look_ahead(self) -> None:
-        if self._resumable:
+        if self._notes_ahead:
             self._before_ahead = self._state_before_ahead()
         self._ahead = next(self._iterator, _END) if self.position < self._limit else _END
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lt_loops.optimization.automatic import AutomaticOptimization
     from lt_loops.optimization.manual import ManualOptimization
     from lt_loops.optimization.schedulers import SchedulerStepper
+    from lt_loops.run import Run
     from lt_loops.trainer import Trainer
 
 __all__ = ["FitLoop", "FitPlan", "Progress", "Resume"]
@@ -171,8 +172,9 @@ class FitLoop:
 
     # -- the run
 
-    def run(self, plan: FitPlan) -> None:
+    def run(self, run: Run) -> None:
         """Train until done."""
+        plan = run.fit_plan()
         trainer, sink = self._trainer, plan.sink
         resume = self.resume
         self._sanity_check(plan)

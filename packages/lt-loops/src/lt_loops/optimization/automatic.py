@@ -20,10 +20,10 @@ from lt_core.rank_zero import WarningCache
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lt_loops.precision import Precision
+
 if TYPE_CHECKING:
     from lt_core.log.sink import LogSink
-
-    from lt_loops.precision import Precision
 
 __all__ = ["AutomaticOptimization", "LossError", "needs_closure"]
 
@@ -95,6 +95,10 @@ class AutomaticOptimization:
         self._precision = precision
         self._sink = sink
         self._no_sync = no_sync
+        # A precision that changes neither backward nor the loss before it is not asked at each batch.
+        self._own_backward = precision.backward if is_overridden("backward", precision, Precision) else None
+        self._own_pre_backward = precision.pre_backward if is_overridden("pre_backward", precision, Precision) else None
+        self._has_gradients = False
         self._before_zero_grad = hooks["on_before_zero_grad"]
         self._before_backward = hooks["on_before_backward"]
         self._after_backward = hooks["on_after_backward"]
@@ -143,8 +147,10 @@ class AutomaticOptimization:
 
     def _run_scaled(self, batch: Any, batch_idx: int, opens: bool, closes: bool, divisor: float) -> None:  # noqa: FBT001
         """Optimise one batch with a gradient scaler: backward, unscale, hooks, clip, step, update."""
+        if opens:
+            self._has_gradients = False
         self._synchronised(batch, batch_idx, opens, closes, divisor)
-        if closes:
+        if closes and self._has_gradients:  # a scaler cannot unscale what was never scaled
             self._precision.unscale(self.optimizer)
             self._after_closure()
             self._precision.step(self.optimizer)
@@ -245,13 +251,15 @@ class AutomaticOptimization:
             self.optimizer.zero_grad()
 
     def _backward(self, loss: Tensor) -> None:
-        precision = self._precision
-        if precision.scales_loss:
-            loss = precision.pre_backward(loss, self.module)
+        self._has_gradients = True
+        if self._own_pre_backward is not None:
+            loss = self._own_pre_backward(loss, self.module)
         if self._before_backward is not None:
             self._before_backward(loss)
         try:
-            if self._backward_hook is not None:
+            if self._own_backward is not None:
+                self._own_backward(loss, self.module)
+            elif self._backward_hook is not None:
                 self._backward_hook(loss)
             else:
                 loss.backward()
