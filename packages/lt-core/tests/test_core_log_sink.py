@@ -224,7 +224,7 @@ def test_logging_the_same_key_with_other_options_is_an_error() -> None:
 @pytest.mark.parametrize("value", ["text", None, [1.0], {"a": 1.0}, object(), torch.ones(2), torch.ones(0)])
 def test_what_is_no_single_number_cannot_be_logged(value: object) -> None:
     """The error is a ValueError as well and names the key."""
-    with pytest.raises(MisconfigurationException, match="self.log\\('a'") as caught:
+    with pytest.raises(MisconfigurationException, match=r"self.log\('a'") as caught:
         Scene().log("a", value)
 
     assert isinstance(caught.value, ValueError)
@@ -318,7 +318,7 @@ def test_a_batch_size_that_cannot_be_told_is_asked_for_only_where_it_counts() ->
     scene.log("step", 1.0)
     scene.log("sum", 1.0, on_epoch=True, reduce_fx="sum")
     scene.log("explicit", 1.0, on_epoch=True, batch_size=3)
-    with pytest.raises(MisconfigurationException, match="self.log\\('mean', value, batch_size=…\\)"):
+    with pytest.raises(MisconfigurationException, match=r"self.log\('mean', value, batch_size=…\)"):
         scene.log("mean", 1.0, on_epoch=True)
 
 
