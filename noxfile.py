@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent
 WORKSPACE = nox.project.load_toml(ROOT / "pyproject.toml")
 PROJECTS = {path.parent.name: nox.project.load_toml(path) for path in sorted(ROOT.glob("packages/*/pyproject.toml"))}
 OLDEST_PYTHON = nox.project.python_versions(PROJECTS["lt-core"])[0]
-# The tests are many small steps: more threads than one per process only wait for each other.
+# Tests and demo are many small steps: more threads than one per process only wait for each other.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -60,7 +60,7 @@ def build_wheels(session: nox.Session, *packages: str) -> list[str]:
 def demo(session: nox.Session) -> None:
     """Train a small network on real handwritten digits, from data to a tested checkpoint (examples/quickstart.py)."""
     install_workspace(session, *group("examples"))
-    session.run("python", "examples/quickstart.py", *session.posargs)
+    session.run("python", "examples/quickstart.py", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
