@@ -93,7 +93,8 @@ class LightningOptimizer:
         return getattr(self._optimizer, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in LightningOptimizer._OWN or name == "__class__":
+        # A scheduler that is built on the wrapper replaces `step` by its own, which calls this class's.
+        if name in LightningOptimizer._OWN or name in ("__class__", "step"):
             object.__setattr__(self, name, value)
         else:
             setattr(self._optimizer, name, value)
