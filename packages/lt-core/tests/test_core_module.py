@@ -1,4 +1,4 @@
-"""The LightningModule outside of a loop: attachment, device and dtype, logging of dicts, freezing, clipping, pickling."""
+"""The LightningModule outside of a loop: attachment, device and dtype, logging, freezing, clipping, pickling."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_manual_backward_belongs_to_manual_optimisation(attached) -> None:
 @pytest.mark.parametrize(("algorithm", "norm"), [("norm", 1.0), (None, 1.0), ("value", 1.0 * 66**0.5)])
 def test_gradients_are_clipped_as_asked(attached, algorithm: str | None, norm: float) -> None:
     """By norm unless told otherwise."""
-    module, trainer = attached
+    module, _ = attached
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     for parameter in module.parameters():
         parameter.grad = torch.full_like(parameter, 5.0)

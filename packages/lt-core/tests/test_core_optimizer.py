@@ -91,9 +91,13 @@ def test_toggling_is_undone_after_an_exception() -> None:
     wrapped = LightningOptimizer(first, siblings=[first, second])
     everything = (shared, own, other, frozen)
 
-    with pytest.raises(RuntimeError), wrapped.toggle_model():
-        assert [parameter.requires_grad for parameter in everything] == [True, True, False, False]
-        raise RuntimeError
+    def fail_inside() -> None:
+        with wrapped.toggle_model():
+            assert [parameter.requires_grad for parameter in everything] == [True, True, False, False]
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_inside()
 
     assert [parameter.requires_grad for parameter in everything] == [True, True, True, False]
 

@@ -179,7 +179,7 @@ def measured():
 
 
 def test_whatever_updates_computes_and_resets_is_a_metric() -> None:
-    """torchmetrics is not needed; other modules are none."""
+    """No library is needed for it; other modules are none."""
     module = Measured()
 
     assert is_metric(Average())

@@ -239,5 +239,5 @@ def test_a_plateau_scheduler_without_its_metric_says_what_was_logged() -> None:
             scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
             return {"optimizer": optimizer, "lr_scheduler": scheduler, "monitor": "nothing"}
 
-    with pytest.raises(MisconfigurationException, match="'nothing'.*val_loss"):
+    with pytest.raises(MisconfigurationException, match=r"'nothing'.*val_loss"):
         MiniTrainer().fit(Plateau(), kit_loader(), kit_loader())

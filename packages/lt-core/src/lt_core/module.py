@@ -85,6 +85,7 @@ class LightningModule(HyperparametersMixin, ModelHooks, DataHooks, nn.Module):
         "dtype",
         "hparams",
         "hparams_initial",
+        "hparams_name",
         "log_hyperparams_enabled",
     ]
 
@@ -176,7 +177,7 @@ class LightningModule(HyperparametersMixin, ModelHooks, DataHooks, nn.Module):
         return self.device.type == "cuda"
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         probe = fn(torch.empty(0, device=self._device, dtype=self._dtype))  # type: ignore[arg-type]
         object.__setattr__(self, "_device", probe.device)
         object.__setattr__(self, "_dtype", probe.dtype)

@@ -138,7 +138,7 @@ class ModelHooks:
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Run the backward pass; by default ``loss.backward(*args, **kwargs)``."""
-        loss.backward(*args, **kwargs)
+        loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def on_after_backward(self) -> None:
         """The backward pass has ended; gradients may still be scaled."""

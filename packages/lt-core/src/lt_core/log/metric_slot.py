@@ -158,9 +158,9 @@ def find_metric_attribute(module: nn.Module, metric: nn.Module, name: str, metri
             f"`self.log({name!r}, metric_attribute={metric_attribute!r})`: the module has no such metric, or another "
             f"one was logged. Expected the name of the logged object, one of {names}."
         )
-    for attribute, child in module.named_modules():
+    for path, child in module.named_modules():
         if child is metric:
-            return attribute
+            return str(path)
     raise MisconfigurationException(
         f"`self.log({name!r}, …)` got the metric {type(metric).__name__}, which is no attribute of "
         f"{type(module).__name__}. Expected one that is: write `self.my_metric = {type(metric).__name__}(…)` in "

@@ -36,7 +36,7 @@ def read_scalars(values: Mapping[str, Tensor]) -> dict[str, float]:
         if device.type == "cuda":
             host = torch.empty(stacked.shape, dtype=wide, pin_memory=True)
             host.copy_(stacked, non_blocking=True)
-            event = torch.cuda.Event()
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             event.record(torch.cuda.current_stream(device))
             event.synchronize()
             stacked = host

@@ -7,6 +7,7 @@ changes in place afterwards keep the value that it had when it was logged.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ __all__ = ["RING", "Slot", "Totals"]
 RING = 64
 """How many values are kept before they are reduced in bulk."""
 
+_REDUCERS: dict[str, Callable[[Tensor], Tensor]] = {"sum": torch.sum, "min": torch.min, "max": torch.max}
 _warnings = WarningCache()
 
 
@@ -230,8 +232,7 @@ class Slot:
                 else:
                     weights = weights.to(values.device)
                 return Totals((values * weights).sum(), sum(self._weights), reduction)
-            reduced = {"sum": values.sum, "min": values.min, "max": values.max}[reduction]()
-            return Totals(reduced, len(cells), reduction)
+            return Totals(_REDUCERS[reduction](values), len(cells), reduction)
 
     def totals(self, device: torch.device) -> Totals | None:
         """Return what the epoch has so far, without changing it; None when nothing was logged.
@@ -260,7 +261,7 @@ class Slot:
         if reduction == "mean":
             weighted = (values * torch.tensor(weights, dtype=values.dtype, device=values.device)).sum()
             return Totals(weighted, sum(weights), reduction)
-        return Totals({"sum": values.sum, "min": values.min, "max": values.max}[reduction](), len(weights), reduction)
+        return Totals(_REDUCERS[reduction](values), len(weights), reduction)
 
     def last(self, device: torch.device) -> Tensor | None:
         """Return the last value as a scalar tensor ``[]``, or None when there is none; may be a view."""

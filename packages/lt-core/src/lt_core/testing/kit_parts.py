@@ -45,7 +45,7 @@ class KitModule(LightningModule):
     def loss(self, batch: Any) -> Tensor:
         """Return the mean squared error ``[]`` of a batch of inputs ``[B]`` and targets ``[B]``."""
         x, y = batch
-        return ((self(x) - y) ** 2).mean()
+        return torch.nn.functional.mse_loss(self(x), y)
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         """Return the loss, logged as ``loss``."""

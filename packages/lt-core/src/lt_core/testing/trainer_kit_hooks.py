@@ -41,7 +41,7 @@ def _recorded(make_trainer: MakeTrainer, **options: Any) -> tuple[Any, _PlainMod
 
 
 def _expected(epochs: int) -> list[tuple[str, str]]:
-    expected = []
+    expected: list[tuple[str, str]] = []
     for name in flatten(CALL_ORDER["fit"], epochs=epochs, train_batches=2, eval_batches=2):
         owners = HOOKS[name].owners
         expected += [(who, name) for who in ("callback", "module") if who in owners and name not in _LOADERS]
