@@ -157,8 +157,8 @@ def test_at_most_six_of_our_frames_in_three_files_lie_between_fit_and_the_traini
         assert len({file for file, _ in stack}) <= 3, stack
 
 
-def test_a_bare_step_makes_at_most_sixty_python_calls_of_ours(tmp_path: Path) -> None:
-    """A hook that nobody overrides costs nothing, and what is called is called directly."""
+def test_a_bare_step_makes_at_most_twenty_python_calls_of_ours(tmp_path: Path) -> None:
+    """A hook that nobody overrides costs nothing: ten calls are made, sixty are the design's limit."""
 
     def count(steps: int) -> Counter[str]:
         seen: Counter[str] = Counter()
@@ -178,7 +178,7 @@ def test_a_bare_step_makes_at_most_sixty_python_calls_of_ours(tmp_path: Path) ->
     calls = per_step(count)
 
     assert sum(calls.values()) >= 1
-    assert sum(calls.values()) <= 60, calls
+    assert sum(calls.values()) <= 20, calls
 
 
 def test_a_logged_metric_adds_at_most_two_operators_to_a_step(tmp_path: Path) -> None:
@@ -224,31 +224,36 @@ def test_a_scalar_read_in_a_step_would_be_seen(tmp_path: Path) -> None:
     assert operators(ReadsItsLoss, bare_trainer, tmp_path)[SCALAR_READ] == 1
 
 
-def modules_added_by(name: str) -> list[str]:
-    """The modules that `import name` loads over `import torch`, in a fresh process."""
+def modules_added_by(statement: str) -> list[str]:
+    """The modules that `statement` loads over `import torch`, in a fresh process."""
     code = (
         "import json, sys, torch; known = set(sys.modules); "
-        f"import {name}; print(json.dumps(sorted(set(sys.modules) - known)))"
+        f"{statement}; print(json.dumps(sorted(set(sys.modules) - known)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found: list[str] = json.loads(done.stdout)
     return found
 
 
-def test_importing_lt_loads_at_most_150_modules_over_torch() -> None:
-    """`import lt` is quick because what it does not need yet stays where it is."""
-    added = modules_added_by("lt")
+# What `lt` holds is looked up when it is first named, so importing it alone says little.
+NAMING = "from lt import Callback, LightningDataModule, LightningModule, Trainer"
 
-    assert "lt" in added
+
+@pytest.mark.parametrize("statement", ["import lt_core", "import lt", NAMING])
+def test_importing_lt_loads_at_most_150_modules_over_torch(statement: str) -> None:
+    """`import lt` is quick because what it does not need yet stays where it is."""
+    added = modules_added_by(statement)
+
+    assert len(added) >= 1
     assert len(added) <= 150, added
 
 
-@pytest.mark.parametrize("name", ["lt_core", "lt"])
-def test_importing_loads_no_part_of_torch_distributed_and_no_optional_library(name: str) -> None:
+@pytest.mark.parametrize("statement", ["import lt_core", "import lt", NAMING])
+def test_importing_loads_no_part_of_torch_distributed_and_no_optional_library(statement: str) -> None:
     """A program that trains on one device never pays for what many devices need."""
     heavy = ("torch.distributed", "torch._dynamo", "torch._inductor", "torch.utils.tensorboard", "torchmetrics")
     optional = ("numpy", "pandas", "rich", "tqdm", "tensorboard", "yaml", "matplotlib", "sklearn", "torchvision")
 
-    added = modules_added_by(name)
+    added = modules_added_by(statement)
 
     assert [each for each in added if each.startswith(heavy) or each.partition(".")[0] in optional] == []

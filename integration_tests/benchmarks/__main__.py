@@ -18,6 +18,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -29,7 +30,7 @@ from frameworks import DISTRIBUTIONS, FRAMEWORKS
 from report import Figures, about_machine, tables, write
 
 HERE = Path(__file__).resolve().parent
-IMPORTS = ("lt_core", "lt", "lightning.pytorch", "accelerate", "ignite.engine")
+IMPORTS = ("lt_core", "lt", "lt:LightningModule,Trainer", "lightning.pytorch", "accelerate", "ignite.engine")
 
 
 def _child(*arguments: str) -> Any:
@@ -45,7 +46,7 @@ def _child(*arguments: str) -> Any:
 
 
 def _installed(names: list[str]) -> list[str]:
-    found = [name for name in names if importlib.util.find_spec(name.partition(".")[0])]
+    found = [name for name in names if importlib.util.find_spec(re.split("[.:]", name)[0])]
     for name in names:
         if name not in found:
             print(f"left out: {name} is not installed", file=sys.stderr)
@@ -97,15 +98,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds: under five minutes")
     parser.add_argument("--write", action="store_true", help="rewrite the tables of docs/benchmarks.md")
     parser.add_argument("--only", nargs="+", choices=sorted(FRAMEWORKS), help="measure only these frameworks")
+    parser.add_argument("--rounds", type=int, help="so many rounds instead of the usual number")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="what a step's time is read from")
     arguments = parser.parse_args()
     os.environ["LT_BENCHMARK_CLOCK"] = arguments.clock
     effort = {"rounds": 3, "steps": 1000, "pairs": 2} if arguments.quick else {"rounds": 6, "steps": 2000, "pairs": 3}
+    if arguments.rounds:
+        effort["rounds"] = arguments.rounds
+    load = os.getloadavg()[0]
     frameworks = _installed(arguments.only or list(FRAMEWORKS))
     figures = _measure(frameworks, **effort)
-    effort_told = (
-        f"{effort['rounds']} rounds, {effort['pairs']} pairs of {effort['steps']} steps in each, {arguments.clock} time"
-    )
+    effort_told = f"{effort['rounds']} rounds, {effort['pairs']} pairs of {effort['steps']} steps in each, {arguments.clock} time, load {load:.1f}"
     told = about_machine([DISTRIBUTIONS[name] for name in frameworks], effort_told, " ".join(sys.argv[1:]))
     text = f"{tables(figures)}\n\n{told}"
     print(text)

@@ -2,7 +2,7 @@
 
     python integration_tests/benchmarks/measure.py steps FRAMEWORK STEPS PAIRS
     python integration_tests/benchmarks/measure.py startup FRAMEWORK
-    python integration_tests/benchmarks/measure.py import MODULE
+    python integration_tests/benchmarks/measure.py import MODULE[:NAME,NAME]
 
 Whatever a framework writes goes to the null device, so that no terminal takes part.
 """
@@ -52,8 +52,10 @@ def steps(framework: str, count: int, pairs: int) -> dict[str, list[list[float]]
 def startup(framework: str) -> dict[str, float]:
     """Milliseconds from building a trainer to the end of a fit of one step: the first of a process, and later ones."""
     from frameworks import FRAMEWORKS
-    from workload import data, now
+    from workload import data, now, train_by_hand
 
+    # What torch itself does once, such as loading its compiler for the first optimizer, is no framework's cost.
+    train_by_hand(data(1, loader=False)[0])
     run = FRAMEWORKS[framework]()["step, bare"]
     times = []
     for _ in range(8):
@@ -65,12 +67,15 @@ def startup(framework: str) -> dict[str, float]:
     return {"first": times[0], "later": median(times[1:])}
 
 
-def import_time(module: str) -> dict[str, float]:
-    """Milliseconds and modules that importing `module` adds to `import torch`."""
+def import_time(subject: str) -> dict[str, float]:
+    """Milliseconds and modules that importing adds to `import torch`; `a:B,C` imports a and names a.B and a.C."""
+    module, _, names = subject.partition(":")
     importlib.import_module("torch")
     known = len(sys.modules)
     start = time.perf_counter()
-    importlib.import_module(module)
+    imported = importlib.import_module(module)
+    for name in filter(None, names.split(",")):
+        getattr(imported, name)
     return {"ms": (time.perf_counter() - start) * 1e3, "modules": len(sys.modules) - known}
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from oracle.rig import trainer
-from oracle.scenario import Difference, Facts, scenario
+from oracle.scenario import Facts, scenario
 from oracle.trace import Trace, loader, numbers, recorded_logger, tiny
 
 _DICTIONARIES = ("callback_metrics", "logged_metrics", "progress_bar_metrics")
@@ -53,7 +53,9 @@ _LOOKS = (
 )
 
 
-def _run(pl: ModuleType, folder: Path, module: Any, *loaders: Any, looks: tuple[str, ...] = _LOOKS, **kw: Any) -> Facts:
+def run_logging(
+    pl: ModuleType, folder: Path, module: Any, *loaders: Any, looks: tuple[str, ...] = _LOOKS, **kw: Any
+) -> Facts:
     table: list[list[Any]] = []
     moments: dict[str, Any] = {}
     logger = recorded_logger(pl, Trace(), table)
@@ -62,7 +64,7 @@ def _run(pl: ModuleType, folder: Path, module: Any, *loaders: Any, looks: tuple[
     return {"moments": moments, "after": _moment(run), "rows": table, "order": list(_DICTIONARIES)}
 
 
-def _training(pl: ModuleType, *calls: tuple[str, dict[str, Any]]) -> type:
+def logs_in_training(pl: ModuleType, *calls: tuple[str, dict[str, Any]]) -> type:
     """A module whose training step logs `batch_idx + 1 + 10 * epoch` with each of `calls`."""
 
     class Logs(tiny(pl)):  # type: ignore[misc]
@@ -77,48 +79,48 @@ def _training(pl: ModuleType, *calls: tuple[str, dict[str, Any]]) -> type:
 @scenario("logging")
 def log_training_on_step(pl: ModuleType, folder: Path) -> Facts:
     """The default of a training step: each step, no mean."""
-    return _run(pl, folder, _training(pl, ("a", {}))(), loader(2), max_epochs=2)
+    return run_logging(pl, folder, logs_in_training(pl, ("a", {}))(), loader(2), max_epochs=2)
 
 
 @scenario("logging")
 def log_training_on_epoch(pl: ModuleType, folder: Path) -> Facts:
     """on_epoch only: the mean weighs a short last batch by its size."""
-    module = _training(pl, ("a", {"on_step": False, "on_epoch": True}))()
-    return _run(pl, folder, module, loader(3, short_by=1), max_epochs=2)
+    module = logs_in_training(pl, ("a", {"on_step": False, "on_epoch": True}))()
+    return run_logging(pl, folder, module, loader(3, short_by=1), max_epochs=2)
 
 
 @scenario("logging")
 def log_training_on_both(pl: ModuleType, folder: Path) -> Facts:
     """on_step and on_epoch: three names in callback_metrics, two in the others."""
-    module = _training(pl, ("a", {"on_step": True, "on_epoch": True, "prog_bar": True}))()
-    return _run(pl, folder, module, loader(3, short_by=1), max_epochs=2)
+    module = logs_in_training(pl, ("a", {"on_step": True, "on_epoch": True, "prog_bar": True}))()
+    return run_logging(pl, folder, module, loader(3, short_by=1), max_epochs=2)
 
 
 @scenario("logging")
 def log_training_places(pl: ModuleType, folder: Path) -> Facts:
     """prog_bar and logger decide where a value goes; callback_metrics has all of them."""
-    module = _training(
+    module = logs_in_training(
         pl,
         ("bar", {"prog_bar": True, "logger": False}),
         ("row", {}),
         ("neither", {"logger": False}),
         ("bar_mean", {"prog_bar": True, "on_step": False, "on_epoch": True}),
     )()
-    return _run(pl, folder, module, loader(2))
+    return run_logging(pl, folder, module, loader(2))
 
 
 @scenario("logging")
 def log_training_reductions(pl: ModuleType, folder: Path) -> Facts:
     """reduce_fx: the sum, the least, the greatest, and a mean with a batch size that is given."""
     epoch = {"on_step": False, "on_epoch": True}
-    module = _training(
+    module = logs_in_training(
         pl,
         ("sum", {**epoch, "reduce_fx": "sum"}),
         ("least", {**epoch, "reduce_fx": "min"}),
         ("greatest", {**epoch, "reduce_fx": torch.max}),
         ("weighed", {**epoch, "batch_size": 3}),
     )()
-    return _run(pl, folder, module, loader(3, short_by=1), max_epochs=2)
+    return run_logging(pl, folder, module, loader(3, short_by=1), max_epochs=2)
 
 
 @scenario("logging")
@@ -131,7 +133,7 @@ def log_dictionary(pl: ModuleType, folder: Path) -> Facts:
             self.log_dict(values, on_epoch=True, prog_bar=True)
             return self.loss(batch)
 
-    return _run(pl, folder, Logs(), loader(2))
+    return run_logging(pl, folder, Logs(), loader(2))
 
 
 @scenario("logging")
@@ -144,7 +146,7 @@ def log_several_times_in_one_step(pl: ModuleType, folder: Path) -> Facts:
             self.log("a", 4.0, on_epoch=True)
             return self.loss(batch)
 
-    return _run(pl, folder, Logs(), loader(2))
+    return run_logging(pl, folder, Logs(), loader(2))
 
 
 def _logs_around_batches(pl: ModuleType) -> type:
@@ -187,7 +189,7 @@ def log_in_epoch_hooks(pl: ModuleType, folder: Path) -> Facts:
         def on_validation_epoch_end(self) -> None:
             self.log("validation_epoch_end", 6.0 + self.current_epoch)
 
-    return _run(pl, folder, Logs(), loader(2), loader(2), max_epochs=2)
+    return run_logging(pl, folder, Logs(), loader(2), loader(2), max_epochs=2)
 
 
 @scenario("logging")
@@ -206,7 +208,7 @@ def log_from_callback(pl: ModuleType, folder: Path) -> Facts:
     moments: dict[str, Any] = {}
     callbacks = [Logs(), _watcher(pl, moments, ("on_train_batch_end", "on_train_epoch_end"))]
     run = trainer(pl, folder, logger=recorded_logger(pl, Trace(), table), callbacks=callbacks)
-    run.fit(_training(pl)(), loader(2))
+    run.fit(logs_in_training(pl)(), loader(2))
     return {"moments": moments, "after": _moment(run), "rows": table}
 
 
@@ -227,14 +229,16 @@ def _validates(pl: ModuleType, **arguments: Any) -> type:
 @scenario("logging")
 def log_validation(pl: ModuleType, folder: Path) -> Facts:
     """The default of a validation step: the mean over the epoch."""
-    return _run(pl, folder, _validates(pl)(), loader(2), loader(3, short_by=1), max_epochs=2)
+    return run_logging(pl, folder, _validates(pl)(), loader(2), loader(3, short_by=1), max_epochs=2)
 
 
 @scenario("logging")
 def log_validation_on_step(pl: ModuleType, folder: Path) -> Facts:
     """on_step in validation: a row a batch, counted across the run."""
     module = _validates(pl, on_step=True, on_epoch=True, prog_bar=True)()
-    return _run(pl, folder, module, loader(2), loader(2), max_epochs=2, log_every_n_steps=2, num_sanity_val_steps=0)
+    return run_logging(
+        pl, folder, module, loader(2), loader(2), max_epochs=2, log_every_n_steps=2, num_sanity_val_steps=0
+    )
 
 
 @scenario("logging")
@@ -242,7 +246,7 @@ def log_validation_two_loaders(pl: ModuleType, folder: Path) -> Facts:
     """Two validation loaders: every name carries the loader's index."""
     loaders = [loader(2, short_by=1), loader(1)]
     module = _validates(pl, on_step=True, on_epoch=True, prog_bar=True)()
-    return _run(pl, folder, module, loader(1), loaders, num_sanity_val_steps=0)
+    return run_logging(pl, folder, module, loader(1), loaders, num_sanity_val_steps=0)
 
 
 @scenario("logging")
@@ -253,7 +257,7 @@ def log_validation_two_loaders_one_name(pl: ModuleType, folder: Path) -> Facts:
         def validation_step(self, batch: list[Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
             self.log(f"v{dataloader_idx}", float(batch_idx + 1), add_dataloader_idx=False)
 
-    return _run(pl, folder, Logs(), loader(1), [loader(2), loader(1)], num_sanity_val_steps=0)
+    return run_logging(pl, folder, Logs(), loader(1), [loader(2), loader(1)], num_sanity_val_steps=0)
 
 
 @scenario("logging")
@@ -268,7 +272,7 @@ def log_validation_inside_epoch(pl: ModuleType, folder: Path) -> Facts:
         def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
             self.log("v", float(self.global_step))
 
-    return _run(pl, folder, Logs(), loader(4), loader(1), val_check_interval=0.5)
+    return run_logging(pl, folder, Logs(), loader(4), loader(1), val_check_interval=0.5)
 
 
 @scenario("logging")
@@ -305,109 +309,6 @@ def log_returns_of_evaluation_on_step(pl: ModuleType, folder: Path) -> Facts:
     return {"returned": [numbers(each) for each in returned], "rows": table, "after": _moment(run)}
 
 
-def _every(pl: ModuleType, folder: Path, steps: int, **arguments: Any) -> Facts:
-    table: list[list[Any]] = []
-    module = _training(pl, ("a", {"on_step": True, "on_epoch": True}))()
-    run = trainer(pl, folder, logger=recorded_logger(pl, Trace(), table), log_every_n_steps=steps, **arguments)
-    run.fit(module, loader(3))
-    return {"rows": table}
-
-
-@scenario("logging")
-def log_every_step(pl: ModuleType, folder: Path) -> Facts:
-    """log_every_n_steps=1."""
-    return _every(pl, folder, 1, max_epochs=2)
-
-
-@scenario("logging")
-def log_every_second_step(pl: ModuleType, folder: Path) -> Facts:
-    """log_every_n_steps=2 counts across epochs."""
-    return _every(pl, folder, 2, max_epochs=2)
-
-
-@scenario("logging")
-def log_no_step(pl: ModuleType, folder: Path) -> Facts:
-    """log_every_n_steps=0 writes no step rows."""
-    return _every(pl, folder, 0, max_epochs=2)
-
-
-@scenario(
-    "logging",
-    Difference(
-        ("rows",),
-        [],
-        [[2, {"a": 3.0, "epoch": 0.0}]],
-        "Rows are flushed to the loggers at the end even when log_every_n_steps was never reached.",
-    ),
-)
-def log_interval_longer_than_run(pl: ModuleType, folder: Path) -> Facts:
-    """log_every_n_steps=50 in a run of three steps that logs steps only."""
-    table: list[list[Any]] = []
-    run = trainer(pl, folder, logger=recorded_logger(pl, Trace(), table), log_every_n_steps=50)
-    run.fit(_training(pl, ("a", {}))(), loader(3))
-    return {"rows": table}
-
-
-@scenario("logging")
-def log_every_second_step_accumulating(pl: ModuleType, folder: Path) -> Facts:
-    """With accumulation the interval counts optimizer steps."""
-    return _every(pl, folder, 2, accumulate_grad_batches=2, max_epochs=2)
-
-
-@scenario("logging")
-def log_when_stopping(pl: ModuleType, folder: Path) -> Facts:
-    """A step that asks to stop is written whatever the interval says."""
-
-    class Stops(_training(pl, ("a", {}))):  # type: ignore[misc]
-        def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-            self.trainer.should_stop = batch_idx == 1
-
-    table: list[list[Any]] = []
-    run = trainer(pl, folder, logger=recorded_logger(pl, Trace(), table), log_every_n_steps=50, max_epochs=3)
-    run.fit(Stops(), loader(4))
-    return {"rows": table}
-
-
-@scenario("logging")
-def log_own_step(pl: ModuleType, folder: Path) -> Facts:
-    """A value named `step` becomes the row's step."""
-
-    class Logs(tiny(pl)):  # type: ignore[misc]
-        def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
-            self.log("a", float(batch_idx))
-            self.log("step", float(100 + batch_idx))
-            return self.loss(batch)
-
-        def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-            self.log("v", 1.0)
-            self.log("step", float(self.current_epoch))
-
-    return _run(pl, folder, Logs(), loader(2), loader(1), looks=())
-
-
-@scenario("logging")
-def log_manual_optimisation(pl: ModuleType, folder: Path) -> Facts:
-    """Manual optimisation with two optimizer steps a batch: rows still count batches."""
-
-    class Manual(tiny(pl)):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.automatic_optimization = False
-
-        def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
-            optimizer = self.optimizers()
-            for _ in range(2):
-                optimizer.zero_grad()
-                self.manual_backward(self.loss(batch))
-                optimizer.step()
-            self.log("a", float(batch_idx), on_step=True, on_epoch=True)
-
-        def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-            self.log("v", 1.0)
-
-    return _run(pl, folder, Manual(), loader(4), loader(1), looks=(), log_every_n_steps=2)
-
-
 @scenario("logging")
 def log_metric_objects(pl: ModuleType, folder: Path) -> Facts:
     """A torchmetrics object: the step's value, the epoch's value, and its reset between epochs."""
@@ -428,4 +329,6 @@ def log_metric_objects(pl: ModuleType, folder: Path) -> Facts:
             self.both.update(float(batch_idx + 2))
             self.log_dict(self.both, on_step=False, on_epoch=True)
 
-    return _run(pl, folder, Logs(), loader(3), loader(2), max_epochs=2, looks=("on_train_batch_end", "on_train_end"))
+    return run_logging(
+        pl, folder, Logs(), loader(3), loader(2), max_epochs=2, looks=("on_train_batch_end", "on_train_end")
+    )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from oracle import counters, hook_order, logging_rules, stopping
+from oracle import counters, hook_modes, hook_order, log_rows, logging_rules, stopping
 from oracle.scenario import SCENARIOS, Scenario
 
-__all__ = ["SCENARIOS", "counters", "hook_order", "in_group", "logging_rules", "stopping"]
+__all__ = ["SCENARIOS", "counters", "hook_modes", "hook_order", "in_group", "log_rows", "logging_rules", "stopping"]
 
 
 def in_group(group: str) -> list[Scenario]:
