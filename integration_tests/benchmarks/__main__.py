@@ -108,7 +108,8 @@ def main() -> None:
     load = os.getloadavg()[0]
     frameworks = _installed(arguments.only or list(FRAMEWORKS))
     figures = _measure(frameworks, **effort)
-    effort_told = f"{effort['rounds']} rounds, {effort['pairs']} pairs of {effort['steps']} steps in each, {arguments.clock} time, load {load:.1f}"
+    counts = f"{effort['rounds']} rounds, {effort['pairs']} pairs of {effort['steps']} steps in each"
+    effort_told = f"{counts}, {arguments.clock} time, load {load:.1f}"
     told = about_machine([DISTRIBUTIONS[name] for name in frameworks], effort_told, " ".join(sys.argv[1:]))
     text = f"{tables(figures)}\n\n{told}"
     print(text)
