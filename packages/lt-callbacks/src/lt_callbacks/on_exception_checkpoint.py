@@ -47,6 +47,10 @@ class OnExceptionCheckpoint(Checkpoint):
         self.dirpath = dirpath
         self.filename = filename
 
+    def find_last_checkpoints(self, trainer: Trainer) -> set[str]:
+        """Return the file that an earlier run left when it failed."""
+        return {self.ckpt_path}
+
     @property
     def ckpt_path(self) -> str:
         """Where the file is written."""

@@ -207,3 +207,11 @@ class Checkpoint(Callback):
 
     best_model_path: str = ""
     last_model_path: str = ""
+
+    def find_last_checkpoints(self, trainer: Trainer) -> set[str]:
+        """Return the files that ``ckpt_path="last"`` may mean; the trainer takes the newest that exists.
+
+        Args:
+            trainer: Whose folders count, before any run.
+        """
+        return {self.last_model_path} if self.last_model_path else set()

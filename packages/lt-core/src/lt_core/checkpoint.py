@@ -38,7 +38,7 @@ def dump_hyperparameters(owner: Any, checkpoint: dict[str, Any], prefix: str = "
     hparams = getattr(owner, "hparams", None)
     if not hparams:
         return
-    checkpoint[f"{prefix}hparams_name"] = getattr(owner, "_hparams_name", None)  # the mixin's own name for it
+    checkpoint[f"{prefix}hparams_name"] = getattr(owner, "hparams_name", None)
     kind = type(hparams)
     if kind.__module__.startswith("omegaconf"):
         checkpoint[f"{prefix}hyper_parameters"] = hparams

@@ -367,6 +367,7 @@ class TrainerBase:
         return {}
 
     def print(self, *args: Any, **kwargs: Any) -> None:
-        """Print once per node."""
+        """Print once per node, above the progress bar if there is one."""
         if self.local_rank == 0:
-            print(*args, **kwargs)
+            bar = self.progress_bar_callback
+            (bar.print if bar is not None and bar.is_enabled else print)(*args, **kwargs)

@@ -99,28 +99,12 @@ def _best(trainer: Trainer, fn: TrainerFn) -> str:
 def _last(trainer: Trainer) -> str | None:
     found: list[Path] = []
     for callback in trainer.checkpoint_callbacks:
-        own = getattr(callback, "ckpt_path", None)
-        if own and Path(own).is_file():
-            found.append(Path(own))
-        directory = _directory_of(trainer, callback)
-        name = getattr(callback, "CHECKPOINT_NAME_LAST", "last")
-        extension = getattr(callback, "FILE_EXTENSION", ".ckpt")
-        if directory is not None and directory.is_dir():
-            pattern = re.compile(rf"^{re.escape(name)}(-\d+)?")
-            found += [path for path in directory.iterdir() if path.suffix == extension and pattern.match(path.stem)]
+        found += [Path(path) for path in callback.find_last_checkpoints(trainer)]
+    found = [path for path in found if path.exists()]
     if not found:
         rank_zero_warn("`ckpt_path='last'`: no last checkpoint was found, nothing is loaded.")
         return None
     return str(max(found, key=lambda path: path.stat().st_mtime))
-
-
-def _directory_of(trainer: Trainer, callback: object) -> Path | None:
-    directory = getattr(callback, "dirpath", None)
-    if directory is not None:
-        return Path(directory)
-    resolve = getattr(callback, "resolve_dirpath", None)
-    resolved = resolve(trainer) if resolve is not None else None
-    return Path(resolved) if resolved else None
 
 
 def _hpc(trainer: Trainer) -> str | None:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lt_core.callback import Callback
 from lt_core.checkpoint import restore_callbacks, restore_datamodule, restore_module, restore_optimizers
+from lt_core.checkpoint_file import unsafe_values
 from lt_core.data_hooks import DataHooks
 from lt_core.errors import MisconfigurationException, MisconfigurationTypeError
 from lt_core.hooks import HookCall, HookCalls, bind_hook, is_overridden, resolve_hook_calls
 from lt_core.hparams import unpicklable_hparams
 from lt_core.module import LightningModule
-from lt_core.rank_zero import rank_zero_info, rank_zero_warn
+from lt_core.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
 from lt_core.state import RunningStage, TrainerFn, TrainerStatus
 from torch import nn
 
@@ -36,7 +37,7 @@ from lt_loops.optimization.configure import configure_optimizers
 from lt_loops.optimization.manual import ManualOptimization
 from lt_loops.optimization.schedulers import SchedulerStepper
 from lt_loops.profiling import HookProfiler
-from lt_loops.run_state import restore_fit_progress
+from lt_loops.run_state import KEY, restore_fit_progress
 from lt_loops.signals import SigtermWatch
 from lt_loops.steps import check_dataloader_idx, resolve_step
 
@@ -91,6 +92,7 @@ class Run:
         self._given = given
         self._hooks: HookCalls = {}
         self._schedulers: SchedulerStepper | None = None
+        self._checked_safety = False
         self._profile = HookProfiler(trainer.profiler)
         self._sigterm = SigtermWatch(self._note_sigterm)
 
@@ -121,6 +123,7 @@ class Run:
             trainer, fn, self._given.ckpt_path, trainer.assigned_ckpt_path, model_given=self._given.model is not None
         )
         trainer.strategy.setup_environment()
+        rank_zero_only.rank = trainer.global_rank
         trainer.profiler.setup(str(fn), trainer.local_rank if trainer.world_size > 1 else None, trainer.log_dir)
         self._prepare_data(module)
         for logger in trainer.loggers:
@@ -251,9 +254,9 @@ class Run:
 
     def _configure_optimizers(self, module: LightningModule) -> None:
         trainer = self._trainer
-        outer, self._sink.fx = self._sink.fx, "configure_optimizers"
+        self._sink.fx = "configure_optimizers"
         setup = configure_optimizers(module, automatic=module.automatic_optimization)
-        self._sink.fx = outer
+        self._sink.fx = None
         trainer.optimizers = setup.optimizers
         trainer.lr_scheduler_configs = setup.schedulers
         precision = trainer.strategy.precision_plugin
@@ -319,6 +322,20 @@ class Run:
         restore_fit_progress(trainer, module, checkpoint)
         if self.optimization is not None:
             self.optimization.steps = trainer.fit_loop.progress.steps
+
+    def warn_of_unsafe_values(self, checkpoint: dict[str, Any]) -> None:
+        """Say once in a run which parts of its checkpoints need more than the safe way of reading."""
+        if self._checked_safety:
+            return
+        self._checked_safety = True
+        weights = {"state_dict", "optimizer_states", KEY}
+        unsafe = unsafe_values({key: value for key, value in checkpoint.items() if key not in weights})
+        if unsafe:
+            rank_zero_warn(
+                f"The checkpoint holds values that `weights_only=True` cannot read back: {', '.join(unsafe)}. Keep numbers, strings, "
+                "lists, dicts and tensors in checkpoints, leave hyperparameters out with `save_hyperparameters(ignore=…)`, or "
+                "load with `weights_only=False`."
+            )
 
     def _note_sigterm(self) -> None:
         self._trainer.received_sigterm = True

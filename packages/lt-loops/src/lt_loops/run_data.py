@@ -107,7 +107,6 @@ class RunData:
         combined = self._combined["train"]
         if len(combined.flattened) == 1 and combined.iterables is combined.flattened[0]:
             return combined.iterables
-        iter(combined)  # a combination knows its length once it has begun
         return combined
 
     def epoch_batches(self) -> EpochBatches:
@@ -164,8 +163,7 @@ class RunData:
             counts = trainer.num_sanity_val_batches
         set_epoch(combined.flattened, trainer.current_epoch)
         if combined.mode != "sequential":
-            iter(combined)
-            return [combined], [min(len(combined), *counts) if counts else 0], True
+            return [combined], [min(combined.num_batches, *counts) if counts else 0], True
         return combined.flattened, counts, False
 
     def prediction(self) -> tuple[list[Any], list[int | float]]:

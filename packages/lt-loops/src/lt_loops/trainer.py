@@ -414,7 +414,10 @@ class Trainer(TrainerBase):
             state = precision.state_dict()
             if state:
                 extra[type(precision).__qualname__] = state
-        return dump_checkpoint(self, module, weights_only=weights_only, extra=extra)
+        checkpoint = dump_checkpoint(self, module, weights_only=weights_only, extra=extra)
+        if self._run is not None:
+            self._run.warn_of_unsafe_values(checkpoint)
+        return checkpoint
 
     # -- models
 

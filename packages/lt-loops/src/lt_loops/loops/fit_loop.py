@@ -301,6 +301,7 @@ class FitLoop:
         trainer, progress = self._trainer, self.progress
         resume = self.resume
         if resume is not None and resume.loader is not None:
+            trainer.set_sampler_epoch(progress.epoch)
             batches = self.batches = trainer.epoch_batches()
             batches.resume(resume.loader)
             self._restore_random_states(resume)
