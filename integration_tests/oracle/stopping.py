@@ -146,7 +146,7 @@ def stop_exception_in_setup(pl: ModuleType, folder: Path) -> Facts:
         ("raised",),
         "SystemExit(1)",
         "KeyboardInterrupt()",
-        "Ctrl-C is passed on after everything was put in order: a script ends with status 130, a notebook keeps its kernel.",
+        "Ctrl-C is passed on once all is in order: a script ends with status 130, a notebook keeps its kernel.",
     ),
 )
 def stop_keyboard_interrupt(pl: ModuleType, folder: Path) -> Facts:
