@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lt_core.combined_loader import CombinedLoader
 from lt_core.hooks import HookCall, is_overridden
 from lt_core.module import LightningModule
 from lt_core.state import RunningStage
-
 from lt_loops.data.batches import EpochBatches
 from lt_loops.data.limits import batch_counts, check_log_interval, check_val_batches, loader_size
 from lt_loops.data.move import resolve_move
@@ -17,8 +15,9 @@ from lt_loops.data.prepare import prepare_loaders, set_epoch
 from lt_loops.data.source import DataSource, combine
 
 if TYPE_CHECKING:
-    from lt_core.log.sink import LogSink
+    from collections.abc import Callable
 
+    from lt_core.log.sink import LogSink
     from lt_loops.trainer import Trainer
 
 __all__ = ["RunData"]
@@ -99,7 +98,7 @@ class RunData:
             check_val_every_n_epoch=trainer.check_val_every_n_epoch,
             limit_val_batches=trainer.limit_val_batches if self.validates else 0,
         )
-        if trainer.loggers:
+        if trainer.loggers and not trainer.fast_dev_run:
             check_log_interval(count, trainer.log_every_n_steps)
 
     def _train_loader(self) -> Any:
@@ -208,5 +207,3 @@ class RunData:
         """Shut down the loaders' workers."""
         for combined in self._combined.values():
             combined.reset()
-
-
