@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from lt_core import LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+
+from lt_core import LightningModule
 
 
 def data(size: int = 22, batch_size: int = 4) -> DataLoader[Any]:
@@ -41,16 +42,20 @@ class Regression(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self.optimizer_name, self.parameters())
-        return optimizer if self.scheduler is None else {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
+        return (
+            optimizer if self.scheduler is None else {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
+        )
 
 
 def make_optimizer(name: str, parameters: Any) -> torch.optim.Optimizer:
     if name == "lbfgs":
         return torch.optim.LBFGS(parameters, lr=0.1, max_iter=3)
-    return torch.optim.Adam(parameters, lr=0.01) if name == "adam" else torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+    return (
+        torch.optim.Adam(parameters, lr=0.01) if name == "adam" else torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+    )
 
 
-def hand_written(
+def hand_written(  # noqa: C901 -- one loop with every option, as a person would write it
     epochs: int,
     *,
     optimizer: str = "adam",
@@ -69,7 +74,8 @@ def hand_written(
     loader = data()
     for _ in range(epochs):
         for index, (x, y) in enumerate(loader):
-            def closure(x: Tensor = x, y: Tensor = y) -> Tensor:
+
+            def closure(x: Tensor = x, y: Tensor = y, index: int = index) -> Tensor:
                 with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
                     loss = nn.functional.mse_loss(net(x), y)
                 losses.append(loss.detach().clone())
@@ -100,7 +106,7 @@ def hand_written(
 def assert_same(module: Regression, expected: tuple[list[Tensor], nn.Module]) -> None:
     losses, net = expected
     assert torch.equal(torch.stack(module.losses), torch.stack(losses))
-    for mine, theirs in zip(module.net.parameters(), net.parameters()):
+    for mine, theirs in zip(module.net.parameters(), net.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 
 
@@ -140,6 +146,7 @@ def test_a_closure_optimizer_equals_the_hand_written_loop(quiet: Any) -> None:
 
 def test_an_epoch_scheduler_equals_the_hand_written_loop(quiet: Any) -> None:
     """A scheduler in its plain form steps once an epoch."""
+
     def schedule(optimizer: Any) -> Any:
         return torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
 
@@ -148,6 +155,7 @@ def test_an_epoch_scheduler_equals_the_hand_written_loop(quiet: Any) -> None:
 
 def test_a_step_scheduler_equals_the_hand_written_loop(quiet: Any) -> None:
     """A scheduler with interval 'step' steps with the optimizer."""
+
     def schedule(optimizer: Any) -> Any:
         return torch.optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.7)
 
@@ -196,7 +204,7 @@ class TwoOptimizers(LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         x, y = batch
-        for optimizer, layer in zip(self.optimizers(), (self.a, self.b)):
+        for optimizer, layer in zip(self.optimizers(), (self.a, self.b), strict=True):
             with optimizer.toggle_model():
                 optimizer.zero_grad()
                 self.manual_backward(nn.functional.mse_loss(self.a(x) + self.b(x), y) + layer.weight.norm())
@@ -217,14 +225,14 @@ def test_two_optimizers_equal_the_hand_written_loop(quiet: Any) -> None:
     optimizers = twin.configure_optimizers()
     for _ in range(2):
         for x, y in data():
-            for optimizer, layer in zip(optimizers, (twin.a, twin.b)):
+            for optimizer, layer in zip(optimizers, (twin.a, twin.b), strict=True):
                 optimizer.zero_grad()
                 (nn.functional.mse_loss(twin.a(x) + twin.b(x), y) + layer.weight.norm()).backward(
                     inputs=list(layer.parameters())
                 )
                 optimizer.step()
 
-    for mine, theirs in zip(module.parameters(), twin.parameters()):
+    for mine, theirs in zip(module.parameters(), twin.parameters(), strict=True):
         assert torch.equal(mine, theirs)
     assert trainer.global_step == 24
 

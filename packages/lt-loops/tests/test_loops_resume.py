@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from lt_core import Callback, LightningModule
-from lt_core.logger import Logger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+
+from lt_core import Callback, LightningModule
+from lt_core.logger import Logger
 
 
 class Noisy(Dataset[Any]):
@@ -102,7 +103,7 @@ def run(quiet: Any, callbacks: list[Callback], ckpt_path: Path | None = None, **
 
 
 def assert_continues(whole: tuple[Any, Model, Rows], resumed: tuple[Any, Model, Rows]) -> None:
-    for mine, theirs in zip(whole[1].parameters(), resumed[1].parameters()):
+    for mine, theirs in zip(whole[1].parameters(), resumed[1].parameters(), strict=True):
         assert torch.equal(mine, theirs)
     left, right = (part[0].optimizers[0].state_dict() for part in (whole, resumed))
     assert str(left) == str(right)
@@ -126,9 +127,7 @@ def test_resuming_in_the_middle_of_an_epoch_gives_the_same_bits(quiet: Any, tmp_
 
 @pytest.mark.parametrize("hook", ["on_validation_end", "on_train_epoch_end"])
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_resuming_at_the_end_of_an_epoch_gives_the_same_bits(
-    quiet: Any, tmp_path: Path, hook: str, count: int
-) -> None:
+def test_resuming_at_the_end_of_an_epoch_gives_the_same_bits(quiet: Any, tmp_path: Path, hook: str, count: int) -> None:
     """The plateau scheduler that acts after the save is not forgotten."""
     path = tmp_path / "at.ckpt"
     whole = run(quiet, [SaveAt(hook, count, path)])

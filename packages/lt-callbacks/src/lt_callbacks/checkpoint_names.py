@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_core.errors import MisconfigurationValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["check_template", "fill_template", "template_fields", "template_pattern"]
 

@@ -10,7 +10,6 @@ import json
 import math
 import os
 from abc import abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +23,8 @@ from lt_core.errors import MisconfigurationException
 from lt_core.rank_zero import rank_zero_info, rank_zero_warn
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lt_core.protocols import TrainerProtocol as Trainer
 
 __all__ = ["RankedCheckpoint"]

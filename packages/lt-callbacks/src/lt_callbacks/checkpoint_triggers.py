@@ -6,9 +6,12 @@ The three exclude each other, and the first is the default.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from lt_core.errors import MisconfigurationException
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 __all__ = ["CheckpointTriggers", "check_selection"]
 

@@ -8,7 +8,6 @@ unbroken one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +22,8 @@ from lt_core.rank_zero import rank_prefixed_message, rank_zero_info, rank_zero_w
 from lt_core.state import TrainerFn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lt_core.module import LightningModule
     from lt_core.protocols import TrainerProtocol as Trainer
 

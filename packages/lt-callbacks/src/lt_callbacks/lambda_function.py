@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_core.callback import Callback
 from lt_core.errors import MisconfigurationTypeError, did_you_mean
 from lt_core.hooks import hook_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["LambdaCallback"]
 

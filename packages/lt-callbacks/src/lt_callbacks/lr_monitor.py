@@ -7,7 +7,6 @@ once in a curve.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -18,6 +17,8 @@ from lt_core.errors import MisconfigurationException
 from lt_core.rank_zero import rank_zero_warn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch.optim import Optimizer
 
     from lt_core.protocols import TrainerProtocol as Trainer

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lt_callbacks import file_system
@@ -24,6 +22,9 @@ from lt_core.rank_zero import rank_zero_info, rank_zero_warn
 from lt_core.state import TrainerFn
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+    from pathlib import Path
+
     from torch import Tensor
 
     from lt_core.module import LightningModule

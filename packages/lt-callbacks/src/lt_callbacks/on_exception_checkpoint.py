@@ -7,7 +7,6 @@ else.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lt_callbacks import file_system
@@ -15,6 +14,8 @@ from lt_core.callback import Checkpoint
 from lt_core.errors import MisconfigurationValueError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lt_core.protocols import TrainerProtocol as Trainer
 
 __all__ = ["OnExceptionCheckpoint"]

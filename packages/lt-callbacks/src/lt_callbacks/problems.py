@@ -6,9 +6,12 @@ stops early or schedules accumulation has long been written with ``except Runtim
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from lt_core.errors import MisconfigurationException, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["MisconfigurationRuntimeError", "describe_missing_metric"]
 

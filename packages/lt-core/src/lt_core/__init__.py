@@ -1,4 +1,4 @@
-"""What every part of lt stands on: LightningModule, Callback, the protocols, hooks, logging sink and checkpoint files."""
+"""What every part of lt stands on: LightningModule, Callback, protocols, hooks, logging sink, checkpoint files."""
 
 from lt_core.callback import Callback as Callback
 from lt_core.callback import Checkpoint as Checkpoint

@@ -15,10 +15,12 @@ import re
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["remove_leftovers", "replacing_file"]
 

@@ -150,17 +150,19 @@ def restore_optimizers(trainer: TrainerProtocol, checkpoint: dict[str, Any]) -> 
     ):
         if key not in checkpoint:
             raise CheckpointError(
-                f"Training cannot go on from this checkpoint: `{key}` is missing, it holds the weights only. Expected a full "
+                f"Training cannot go on from this checkpoint: `{key}` is missing, it holds the weights only. Expected "
+                "a full "
                 "checkpoint: load the weights with `load_from_checkpoint` and fit without `ckpt_path`, or save with "
                 "`weights_only=False`."
             )
         states = checkpoint[key]
         if len(states) != len(targets):
             raise CheckpointError(
-                f"The checkpoint holds {len(states)} entries of `{key}` and this run has {len(targets)}. Expected the same "
+                f"The checkpoint holds {len(states)} entries of `{key}` and this run has {len(targets)}. Expected the "
+                "same "
                 "number: let `configure_optimizers` return what it returned when the file was written."
             )
-        for target, state in zip(targets, states):
+        for target, state in zip(targets, states, strict=True):
             target.load_state_dict(state)
     for optimizer in trainer.optimizers:
         _move_state(optimizer, trainer.strategy.root_device)

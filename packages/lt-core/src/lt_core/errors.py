@@ -8,7 +8,10 @@ keeps working.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "CheckpointError",
@@ -84,13 +87,13 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 
 
 def problems_error(problems: Sequence[LtError]) -> LtError:
-    """Make one error of several problems that were found together.
+    r"""Make one error of several problems that were found together.
 
     A single problem keeps its own kind, so that ``except ValueError`` still catches it.
 
     Example:
         >>> str(problems_error([MisconfigurationException("a"), MisconfigurationException("b")]))
-        '2 problems were found:\\n  1. a\\n  2. b'
+        '2 problems were found:\n  1. a\n  2. b'
     """
     if len(problems) == 1:
         return problems[0]

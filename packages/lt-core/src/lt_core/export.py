@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +9,8 @@ import torch
 from lt_core.errors import MisconfigurationValueError, MissingPackageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lt_core.module import LightningModule
 
 __all__ = ["to_onnx", "to_torchscript"]
@@ -26,7 +27,9 @@ def _sample(module: LightningModule, given: Any, method: str) -> Any:
     return module.on_after_batch_transfer(batch, 0)
 
 
-def to_onnx(module: LightningModule, file_path: str | Path | None = None, input_sample: Any = None, **kwargs: Any) -> Any:
+def to_onnx(
+    module: LightningModule, file_path: str | Path | None = None, input_sample: Any = None, **kwargs: Any
+) -> Any:
     """Export a module with `torch.onnx.export`.
 
     The module keeps its mode: call ``module.eval()`` first for an export of evaluation behaviour.
@@ -94,7 +97,7 @@ def to_torchscript(
                 exported = torch.jit.script(module, **kwargs)
             elif method == "trace":
                 sample = _sample(module, example_inputs, "to_torchscript(example_inputs=…)")
-                exported = torch.jit.trace(module, example_inputs=sample, **kwargs)
+                exported = torch.jit.trace(module, example_inputs=sample, **kwargs)  # type: ignore[no-untyped-call]
             else:
                 raise MisconfigurationValueError(f"`to_torchscript(method={method!r})`: expected 'script' or 'trace'.")
     finally:

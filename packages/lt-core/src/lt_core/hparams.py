@@ -14,14 +14,16 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import CodeType, FrameType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 
 from lt_core.attribute_dict import AttributeDict
 from lt_core.errors import MisconfigurationTypeError, MisconfigurationValueError, did_you_mean
 from lt_core.rank_zero import WarningCache, rank_zero_warn
+
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
 
 __all__ = [
     "AttributeDict",

@@ -14,11 +14,13 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from importlib import import_module
 from pathlib import Path, PurePath
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError, MissingPackageError
 from lt_core.rank_zero import rank_zero_warn
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 __all__ = [
     "HparamsFileNotFoundError",

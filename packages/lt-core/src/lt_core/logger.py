@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from lt_core.rank_zero import rank_zero_only
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Iterator, Mapping
+
     from torch import Tensor, nn
 
     from lt_core.callback import Checkpoint

@@ -1,11 +1,15 @@
-"""What has been published so far: the three metric dictionaries of a trainer, read from the sink when somebody looks."""
+"""What has been published so far: a trainer's three metric dictionaries, read from the sink when somebody looks."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from lt_core.log.reading import read_scalars
-from lt_core.log.sink import LogSink
+
+if TYPE_CHECKING:
+    from lt_core.log.sink import LogSink
 
 __all__ = ["MetricsBoard"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -15,14 +14,16 @@ from lt_core.data_hooks import DataHooks
 from lt_core.errors import LtError, MisconfigurationException, MisconfigurationTypeError
 from lt_core.hparams import HyperparametersMixin
 from lt_core.loading import class_only_method, load_module
-from lt_core.log.sink import LogSink
 from lt_core.module_hooks import ModelHooks
 from lt_core.optimizer import freeze_others, restore_requires_grad
 from lt_core.rank_zero import WarningCache
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from typing_extensions import Self
 
+    from lt_core.log.sink import LogSink
     from lt_core.protocols import TrainerProtocol
 
 __all__ = ["LightningModule", "NotAttachedError"]
@@ -114,7 +115,8 @@ class LightningModule(HyperparametersMixin, ModelHooks, DataHooks, nn.Module):
         """
         if self._trainer is None:
             raise NotAttachedError(
-                f"`{type(self).__name__}` is not attached to a `Trainer`. Expected to be called from within a run: pass the "
+                f"`{type(self).__name__}` is not attached to a `Trainer`. Expected to be called from within a run: "
+                "pass the "
                 "module to `trainer.fit(…)`, `validate`, `test` or `predict` first."
             )
         return self._trainer
@@ -176,7 +178,7 @@ class LightningModule(HyperparametersMixin, ModelHooks, DataHooks, nn.Module):
         """Whether the module lives on a CUDA device."""
         return self.device.type == "cuda"
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         probe = fn(torch.empty(0, device=self._device, dtype=self._dtype))  # type: ignore[arg-type]
         object.__setattr__(self, "_device", probe.device)
@@ -187,7 +189,7 @@ class LightningModule(HyperparametersMixin, ModelHooks, DataHooks, nn.Module):
 
     @property
     def example_input_array(self) -> Any:
-        """An input for summaries, graphs and exports: a tensor, a tuple of arguments, or a dict of keyword arguments."""
+        """An input for summaries, graphs and exports: a tensor, a tuple of arguments, or a dict of them by name."""
         return self._example_input_array
 
     @example_input_array.setter
@@ -268,7 +270,8 @@ class LightningModule(HyperparametersMixin, ModelHooks, DataHooks, nn.Module):
             logger: Send it to the loggers; default True.
             on_step: Publish each step's value; default True in training hooks, False elsewhere.
             on_epoch: Publish the epoch's value; default False in training step and batch hooks, True elsewhere.
-            reduce_fx: How an epoch's values become one: ``"mean"`` (weighted by batch size), ``"sum"``, ``"min"``, ``"max"``.
+            reduce_fx: How an epoch's values become one: ``"mean"`` (weighted by batch size), ``"sum"``, ``"min"`` or
+                ``"max"``.
             enable_graph: Keep the autograd graph.
             sync_dist: Combine the epoch's value over ranks.
             sync_dist_group: The process group to combine in.
@@ -314,10 +317,19 @@ class LightningModule(HyperparametersMixin, ModelHooks, DataHooks, nn.Module):
     ) -> None:
         """Log each value of a mapping, or each metric of a torchmetrics ``MetricCollection``, under its key.
 
-        The other arguments are those of `log` and hold for every key.
-
         Args:
             dictionary: The values by key.
+            prog_bar: As for `log`, for every key; so are the following.
+            logger: Send them to the loggers.
+            on_step: Publish each step's values.
+            on_epoch: Publish the epoch's values.
+            reduce_fx: How an epoch's values become one.
+            enable_graph: Keep the autograd graph.
+            sync_dist: Combine the epoch's values over ranks.
+            sync_dist_group: The process group to combine in.
+            add_dataloader_idx: Append ``/dataloader_idx_N`` where there are several evaluation loaders.
+            batch_size: How many samples the values stand for.
+            rank_zero_only: Log on rank zero only.
         """
         items: Any = dictionary.items()
         if not isinstance(dictionary, Mapping) and isinstance(dictionary, nn.Module):
@@ -455,7 +467,9 @@ class LightningModule(HyperparametersMixin, ModelHooks, DataHooks, nn.Module):
         if value is None:
             return
         if not isinstance(value, (int, float)):
-            raise MisconfigurationTypeError(f"`gradient_clip_val={value!r}` is a {type(value).__name__}. Expected a number.")
+            raise MisconfigurationTypeError(
+                f"`gradient_clip_val={value!r}` is a {type(value).__name__}. Expected a number."
+            )
         algorithm = "norm" if algorithm is None else str(algorithm).lower()
         if algorithm not in ("norm", "value"):
             raise MisconfigurationException(f"`gradient_clip_algorithm={algorithm!r}`: expected 'norm' or 'value'.")
@@ -525,7 +539,8 @@ class LightningModule(HyperparametersMixin, ModelHooks, DataHooks, nn.Module):
 def _agreed(name: str, given: Any, configured: Any) -> Any:
     if given is not None and configured is not None and given != configured:
         raise MisconfigurationException(
-            f"`clip_gradients({name}={given!r})` differs from `Trainer({name}={configured!r})`. Expected one of them: leave "
+            f"`clip_gradients({name}={given!r})` differs from `Trainer({name}={configured!r})`. Expected one of them: "
+            "leave "
             "the argument of the Trainer out, or call `clip_gradients` with the Trainer's value."
         )
     return configured if given is None else given

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lt_core.protocols import TrainerProtocol
 
 __all__ = ["ModelHooks"]

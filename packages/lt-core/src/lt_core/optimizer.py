@@ -60,7 +60,8 @@ class LightningOptimizer:
 
     Args:
         optimizer: The user's optimizer.
-        stepper: Called as ``stepper(optimizer, closure, **kwargs)`` for each step; by default the optimizer steps itself.
+        stepper: Called as ``stepper(optimizer, closure, **kwargs)`` for each step; by default the
+            optimizer steps itself.
         siblings: All raw optimizers of the module, for `toggle_model`.
 
     Example:

@@ -6,19 +6,19 @@ passes the conformance kit in `lt_core.testing`.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lt_core.state import TrainerState
-
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lt_core.callback import Callback, Checkpoint
     from lt_core.module import LightningModule
     from lt_core.optimizer import LightningOptimizer
+    from lt_core.state import TrainerState
 
 __all__ = ["DataModuleProtocol", "LoggerProtocol", "StrategyProtocol", "TrainerProtocol"]
 
@@ -144,7 +144,6 @@ class TrainerProtocol(Protocol):
     datamodule: Any
     state: TrainerState
     should_stop: bool
-    strategy: StrategyProtocol
     optimizers: list[Optimizer]
     lr_scheduler_configs: list[Any]
     default_root_dir: str
@@ -161,6 +160,10 @@ class TrainerProtocol(Protocol):
     is_last_batch: bool
 
     # Values that a trainer may store or compute.
+    @property
+    def strategy(self) -> StrategyProtocol:
+        """How processes and devices work together."""
+
     @property
     def logger(self) -> Any:
         """The first logger, or None."""
@@ -340,4 +343,3 @@ class TrainerProtocol(Protocol):
 
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Print once per node."""
-

@@ -10,10 +10,12 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from lt_core.errors import MisconfigurationValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "LightningDeprecationWarning",

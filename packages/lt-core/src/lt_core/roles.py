@@ -6,13 +6,15 @@ The packages do not know each other. A package that has, say, a progress bar dec
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_core.errors import MissingPackageError
 from lt_core.rank_zero import WarningCache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["ROLE_GROUP", "load_role", "require_role"]
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lt_core.checkpoint import restore_callbacks, restore_datamodule, restore_module, restore_optimizers
@@ -16,6 +14,9 @@ from lt_core.state import TrainerFn, TrainerState, TrainerStatus
 from lt_core.trainer_base import TrainerBase
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from lt_core.log.sink import LogSink
     from lt_core.module import LightningModule
 

@@ -12,13 +12,15 @@ import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lt_core.errors import MisconfigurationValueError
 from lt_core.rank_zero import PossibleUserWarning, rank_prefixed_message, rank_zero_info, rank_zero_only, rank_zero_warn
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 __all__ = [
     "collect_random_states",

@@ -7,7 +7,6 @@ with. `lt_loops.Trainer` derives from it too.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,13 +18,15 @@ from lt_core.checkpoint_file import save_checkpoint_file
 from lt_core.log.sink import LogSink
 from lt_core.metrics_board import MetricsBoard
 from lt_core.optimizer import LightningOptimizer
-from lt_core.protocols import StrategyProtocol
 from lt_core.single_process import SingleProcess
 from lt_core.state import RunningStage, TrainerFn, TrainerState, TrainerStatus
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lt_core.callback import Callback, Checkpoint
     from lt_core.module import LightningModule
+    from lt_core.protocols import StrategyProtocol
 
 __all__ = ["TrainerBase"]
 
@@ -123,7 +124,10 @@ class TrainerBase:
             AttributeError: No module was run yet.
         """
         if self._module is None:
-            raise AttributeError("No module is attached to this trainer. Expected one: call `fit`, `validate`, `test` or `predict` with it first.")  # fmt: skip
+            raise AttributeError(
+                "No module is attached to this trainer. Expected one: call `fit`, `validate`, `test` or `predict` with "
+                "it first."
+            )
         return self._module
 
     @property
@@ -201,7 +205,8 @@ class TrainerBase:
             directory = self.default_root_dir
         else:
             directory = logger.log_dir if logger.log_dir is not None else logger.save_dir
-        return self.strategy.broadcast(directory)
+        agreed: str | None = self.strategy.broadcast(directory)
+        return agreed
 
     # -- ranks
 
@@ -314,7 +319,8 @@ class TrainerBase:
     @property
     def checkpoint_callback(self) -> Checkpoint | None:
         """The first checkpoint callback."""
-        return self._first("checkpoint")
+        found: Checkpoint | None = self._first("checkpoint")
+        return found
 
     @property
     def checkpoint_callbacks(self) -> list[Checkpoint]:
@@ -355,7 +361,9 @@ class TrainerBase:
             TypeError: ``storage_options`` were given.
         """
         if storage_options is not None:
-            raise TypeError(f"`storage_options={storage_options!r}` is not supported by files on a local disk. Expected None.")
+            raise TypeError(
+                f"`storage_options={storage_options!r}` is not supported by files on a local disk. Expected None."
+            )
         extra = self.checkpoint_entries()
         checkpoint = dump_checkpoint(self, self.lightning_module, weights_only=bool(weights_only), extra=extra)
         if self.is_global_zero:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from lt_core.combined_loader import CombinedLoader
@@ -19,6 +18,8 @@ from lt_core.loading import class_only_method, load_datamodule
 from lt_data.dataset_loaders import dataset_loaders
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from typing_extensions import Self
 
     from lt_core.protocols import TrainerProtocol

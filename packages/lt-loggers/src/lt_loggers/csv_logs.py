@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from argparse import Namespace
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError
 from lt_core.logger import rank_zero_experiment
@@ -16,6 +14,10 @@ from lt_loggers.metrics_file import MetricsFile
 from lt_loggers.run_folder import RunFolderLogger
 from lt_loggers.scalars import checked_metrics, scalar
 from lt_loggers.write_retry import WriteRetry
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Mapping
 
 __all__ = ["CSVLogger", "ExperimentWriter"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from lt_core.rank_zero import WarningCache
@@ -11,6 +10,8 @@ from lt_loggers.tensorboard import TensorBoardLogger
 from lt_loggers.tensorboard_backend import tensorboard_available
 
 if TYPE_CHECKING:
+    import os
+
     from lt_core.logger import Logger
 
 __all__ = ["default_logger"]

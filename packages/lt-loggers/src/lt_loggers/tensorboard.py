@@ -11,10 +11,9 @@ import contextlib
 import os
 import time
 import warnings
-from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +29,9 @@ from lt_loggers.run_folder import RunFolderLogger, expanded
 from lt_loggers.scalars import checked_metrics, scalar
 from lt_loggers.tensorboard_backend import load_backend, require_backend
 from lt_loggers.write_retry import WriteRetry
+
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 __all__ = ["TensorBoardLogger"]
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_core.errors import MissingPackageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["TensorBoardBackend", "load_backend", "tensorboard_available"]
 

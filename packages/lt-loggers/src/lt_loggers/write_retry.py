@@ -7,9 +7,12 @@ says so once, lets a new try through at most once a second, and says when writin
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from lt_core.rank_zero import rank_zero_info, rank_zero_warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["WriteRetry"]
 

@@ -1,4 +1,4 @@
-"""The Trainer and everything that runs: loops, optimisation, devices, strategies, precision, checkpoint IO, profilers."""
+"""The Trainer and all that runs: loops, optimisation, devices, strategies, precision, checkpoint IO, profilers."""
 
 from lt_loops.strategies import SingleDeviceStrategy as SingleDeviceStrategy
 from lt_loops.strategies import Strategy as Strategy

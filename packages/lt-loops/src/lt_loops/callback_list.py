@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_core.callback import Callback
 from lt_core.errors import LtError, MisconfigurationException, MisconfigurationTypeError
@@ -13,7 +13,8 @@ from lt_core.hooks import is_overridden
 from lt_core.rank_zero import rank_zero_info
 from lt_core.roles import load_role, require_role
 
-from lt_loops.arguments import Arguments
+if TYPE_CHECKING:
+    from lt_loops.arguments import Arguments
 
 __all__ = ["StateKeyError", "build_callbacks", "merge_callbacks", "reorder"]
 
@@ -31,8 +32,8 @@ def build_callbacks(given: Any, arguments: Arguments, wanted: dict[str, bool | N
     Args:
         given: None, a callback, or a list of them.
         arguments: The resolved arguments.
-        wanted: For ``checkpoint``, ``progress_bar`` and ``model_summary``, what the user asked for: True, False, or None
-            when it was left at its default.
+        wanted: For ``checkpoint``, ``progress_bar`` and ``model_summary``, what the user asked for: True, False, or
+            None when it was left at its default.
 
     Raises:
         MissingPackageError: A role was asked for explicitly and nobody fills it.
@@ -42,7 +43,8 @@ def build_callbacks(given: Any, arguments: Arguments, wanted: dict[str, bool | N
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise MisconfigurationTypeError(
-                f"`Trainer(callbacks=…)` got {callback!r}, a {type(callback).__name__}. Expected callbacks: derive from "
+                f"`Trainer(callbacks=…)` got {callback!r}, a {type(callback).__name__}. Expected callbacks: derive "
+                "from "
                 "`lt.Callback`, and pass an instance, not the class."
             )
     enabled = {
@@ -86,7 +88,8 @@ def _add_default(
     if _has(callbacks, role):
         if role == "progress_bar" and sum(callback.role == role for callback in callbacks) > 1:
             raise MisconfigurationException(
-                f"`Trainer(callbacks={callbacks!r})` holds several progress bars. Expected one at most: remove the others."
+                f"`Trainer(callbacks={callbacks!r})` holds several progress bars. Expected one at most: remove the "
+                "others."
             )
         return
     asked = wanted.get(role)
@@ -112,7 +115,8 @@ def _check_state_keys(callbacks: Sequence[Callback]) -> None:
         other = seen.setdefault(callback.state_key, callback)
         if other is not callback:
             raise StateKeyError(
-                f"Two callbacks have the state key {callback.state_key!r}: {other!r} and {callback!r}. Expected different keys, "
+                f"Two callbacks have the state key {callback.state_key!r}: {other!r} and {callback!r}. Expected "
+                "different keys, "
                 "or one state would overwrite the other: give them different arguments, or override `state_key`."
             )
 
@@ -147,7 +151,9 @@ def merge_callbacks(callbacks: list[Callback], from_module: Any) -> list[Callbac
 
     dropped = [type(callback).__name__ for callback in callbacks if replaced(callback)]
     if dropped:
-        rank_zero_info(f"The module's `configure_callbacks` replaces these callbacks of the trainer: {', '.join(dropped)}.")
+        rank_zero_info(
+            f"The module's `configure_callbacks` replaces these callbacks of the trainer: {', '.join(dropped)}."
+        )
     merged = [callback for callback in callbacks if not replaced(callback)]
     merged += [callback for callback in brought if callback not in merged]
     _check_state_keys(merged)

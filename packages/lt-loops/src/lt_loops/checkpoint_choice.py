@@ -36,7 +36,9 @@ def choose_checkpoint(
         if given is None:
             given = assigned
         else:
-            rank_zero_warn(f"Both `trainer.ckpt_path={assigned!r}` and `ckpt_path={given!r}` are set: the argument wins.")
+            rank_zero_warn(
+                f"Both `trainer.ckpt_path={assigned!r}` and `ckpt_path={given!r}` are set: the argument wins."
+            )
     if given is None:
         given = _implied(trainer, fn, model_given=model_given)
     if given is None:
@@ -49,7 +51,8 @@ def choose_checkpoint(
         found = _hpc(trainer)
         if found is None:
             raise MisconfigurationValueError(
-                f"`ckpt_path='hpc'`: there is no `hpc_ckpt_*.ckpt` in {trainer.default_root_dir!r}. Expected one written by an "
+                f"`ckpt_path='hpc'`: there is no `hpc_ckpt_*.ckpt` in {trainer.default_root_dir!r}. Expected one "
+                "written by an "
                 "earlier job: pass a path instead."
             )
         return found
@@ -65,13 +68,16 @@ def _implied(trainer: Trainer, fn: TrainerFn, *, model_given: bool) -> str | Non
         if "SLURM_JOB_ID" in os.environ and _hpc(trainer) is not None:
             return "hpc"
         if any(type(callback).__name__ == "OnExceptionCheckpoint" for callback in trainer.checkpoint_callbacks):
-            rank_zero_warn("`ckpt_path` was left out and there is an OnExceptionCheckpoint: going on from the last checkpoint.")
+            rank_zero_warn(
+                "`ckpt_path` was left out and there is an OnExceptionCheckpoint: going on from the last checkpoint."
+            )
             return "last"
         return None
     if model_given:
         return None
     rank_zero_warn(
-        f"`Trainer.{fn}()` was called without a model: the best checkpoint of the last fit is loaded. Pass `ckpt_path='best'` "
+        f"`Trainer.{fn}()` was called without a model: the best checkpoint of the last fit is loaded. Pass "
+        "`ckpt_path='best'` "
         "to say so, or pass the model to use its weights as they are."
     )
     return "best"
@@ -81,7 +87,8 @@ def _best(trainer: Trainer, fn: TrainerFn) -> str:
     callbacks = trainer.checkpoint_callbacks
     if not callbacks:
         raise MisconfigurationValueError(
-            f"`Trainer.{fn}(ckpt_path='best')`: there is no checkpoint callback. Expected one: add `ModelCheckpoint(monitor=…)` "
+            f"`Trainer.{fn}(ckpt_path='best')`: there is no checkpoint callback. Expected one: add "
+            "`ModelCheckpoint(monitor=…)` "
             "to `Trainer(callbacks=[…])`, or pass a path."
         )
     if len(callbacks) > 1:

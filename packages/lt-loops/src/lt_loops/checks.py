@@ -33,14 +33,20 @@ def check_run(trainer: Trainer, fn: TrainerFn, module: LightningModule, data: Ru
         problems += check_hooks(callback, Callback, "callback")
     if trainer.datamodule is not None:
         problems += check_hooks(trainer.datamodule, DataHooks, "datamodule")
-    checks = {TrainerFn.FITTING: _fit, TrainerFn.VALIDATING: _validate, TrainerFn.TESTING: _test, TrainerFn.PREDICTING: _predict}
+    checks = {
+        TrainerFn.FITTING: _fit,
+        TrainerFn.VALIDATING: _validate,
+        TrainerFn.TESTING: _test,
+        TrainerFn.PREDICTING: _predict,
+    }
     problems += checks[fn](trainer, module, data)
     if is_overridden("configure_model", module, LightningModule) and is_overridden(
         "configure_sharded_model", module, LightningModule
     ):
         problems.append(
             MisconfigurationException(
-                f"`{type(module).__name__}` writes `configure_model` and its old name `configure_sharded_model`. Expected one: keep "
+                f"`{type(module).__name__}` writes `configure_model` and its old name `configure_sharded_model`. "
+                "Expected one: keep "
                 "`configure_model`."
             )
         )
@@ -60,7 +66,8 @@ def _source(module: LightningModule, data: RunData, prefix: str) -> list[LtError
         return []
     return [
         MisconfigurationException(
-            f"There is no {prefix} data. Expected a loader: pass `dataloaders=` (or `{prefix}_dataloaders=` to fit), pass a "
+            f"There is no {prefix} data. Expected a loader: pass `dataloaders=` (or `{prefix}_dataloaders=` to fit), "
+            "pass a "
             f"`datamodule=` that has `{prefix}_dataloader`, or write `{type(module).__name__}.{prefix}_dataloader`."
         )
     ]
@@ -77,12 +84,14 @@ def _fit(trainer: Trainer, module: LightningModule, data: RunData) -> list[LtErr
     has_loader = data.is_defined("val")
     if has_loader and not has_step:
         rank_zero_warn(
-            f"There is a validation loader, and `{type(module).__name__}` has no `validation_step`: validation is skipped. Write "
+            f"There is a validation loader, and `{type(module).__name__}` has no `validation_step`: validation is "
+            "skipped. Write "
             "`def validation_step(self, batch, batch_idx)`, or leave the loader out."
         )
     if has_step and not has_loader:
         rank_zero_warn(
-            f"`{type(module).__name__}` has a `validation_step`, and there is no validation loader: validation is skipped. Pass "
+            f"`{type(module).__name__}` has a `validation_step`, and there is no validation loader: validation is "
+            "skipped. Pass "
             "`val_dataloaders=` or write `val_dataloader`."
         )
     if not module.automatic_optimization:
@@ -95,14 +104,16 @@ def _manual(trainer: Trainer) -> list[LtError]:
     if trainer.gradient_clip_val is not None and trainer.gradient_clip_val > 0:
         problems.append(
             MisconfigurationException(
-                f"`Trainer(gradient_clip_val={trainer.gradient_clip_val!r})` has no effect in manual optimisation. Expected None: "
+                f"`Trainer(gradient_clip_val={trainer.gradient_clip_val!r})` has no effect in manual optimisation. "
+                "Expected None: "
                 "call `self.clip_gradients(optimizer, gradient_clip_val=…)` in `training_step`."
             )
         )
     if trainer.accumulate_grad_batches != 1:
         problems.append(
             MisconfigurationException(
-                f"`Trainer(accumulate_grad_batches={trainer.accumulate_grad_batches!r})` has no effect in manual optimisation. "
+                f"`Trainer(accumulate_grad_batches={trainer.accumulate_grad_batches!r})` has no effect in manual "
+                "optimisation. "
                 "Expected 1: step the optimizer every n batches in `training_step`."
             )
         )
@@ -124,8 +135,8 @@ def _test(trainer: Trainer, module: LightningModule, data: RunData) -> list[LtEr
 
 def _predict(trainer: Trainer, module: LightningModule, data: RunData) -> list[LtError]:
     problems = _source(module, data, "predict")
-    if module.predict_step is None:
-        problems.append(_missing(module, "predict_step"))
-    elif not any(is_overridden(name, module, LightningModule) for name in ("predict_step", "forward")):
+    if module.predict_step is None or not any(
+        is_overridden(name, module, LightningModule) for name in ("predict_step", "forward")
+    ):
         problems.append(_missing(module, "predict_step"))
     return problems

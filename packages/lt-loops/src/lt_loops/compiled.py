@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
 from lt_core.errors import MisconfigurationTypeError
 from lt_core.module import LightningModule
-from torch import nn
 
 __all__ = ["from_compiled", "to_uncompiled"]
 
@@ -26,7 +27,8 @@ def from_compiled(model: nn.Module) -> LightningModule:
     module = wrapped._orig_mod  # noqa: SLF001 -- torch has no public name for the module inside
     if not isinstance(module, LightningModule):
         raise MisconfigurationTypeError(
-            f"The compiled model holds a {type(module).__name__}. Expected a LightningModule: compile it, or compile the parts "
+            f"The compiled model holds a {type(module).__name__}. Expected a LightningModule: compile it, or compile "
+            "the parts "
             "of a LightningModule in its `__init__`."
         )
     for name in _METHODS:

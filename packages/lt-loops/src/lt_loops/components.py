@@ -7,7 +7,6 @@ from typing import Any
 
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError
 from lt_core.rank_zero import rank_zero_info
-
 from lt_loops.accelerators import resolve_accelerator, resolve_devices
 from lt_loops.checkpoint_io import CheckpointIO
 from lt_loops.precision import Precision, resolve_precision
@@ -32,7 +31,8 @@ def resolve_components(accelerator: Any, strategy: Any, devices: Any, precision:
     precisions, checkpoint_ios = _sort_plugins(plugins)
     if precisions and precision is not None:
         raise MisconfigurationValueError(
-            f"`Trainer(precision={precision!r}, plugins=[{precisions[0]!r}])` sets the precision twice. Expected one of them."
+            f"`Trainer(precision={precision!r}, plugins=[{precisions[0]!r}])` sets the precision twice. Expected one "
+            "of them."
         )
     if isinstance(strategy, Strategy):
         if strategy.accelerator is None:
@@ -64,7 +64,8 @@ def resolve_components(accelerator: Any, strategy: Any, devices: Any, precision:
 def _single(found: list[Any], accelerator: Any, devices: Any) -> SingleDeviceStrategy:
     if len(found) > 1:
         raise MisconfigurationException(
-            f"`Trainer(strategy='single_device', devices={devices!r})` names {len(found)} devices. Expected one: pass `devices=1`."
+            f"`Trainer(strategy='single_device', devices={devices!r})` names {len(found)} devices. Expected one: pass "
+            "`devices=1`."
         )
     return SingleDeviceStrategy(found[0], accelerator=accelerator)
 
@@ -76,9 +77,12 @@ def _sort_plugins(plugins: Any) -> tuple[list[Precision], list[CheckpointIO]]:
     for plugin in listed:
         if not isinstance(plugin, (Precision, CheckpointIO)):
             raise MisconfigurationException(
-                f"`Trainer(plugins=…)` got {plugin!r}, a {type(plugin).__name__}. Expected a `Precision` or a `CheckpointIO`."
+                f"`Trainer(plugins=…)` got {plugin!r}, a {type(plugin).__name__}. Expected a `Precision` or a "
+                "`CheckpointIO`."
             )
     for kind in (precisions, checkpoint_ios):
         if len(kind) > 1:
-            raise MisconfigurationException(f"`Trainer(plugins=…)` got several plugins of a kind: {kind}. Expected one at most.")
+            raise MisconfigurationException(
+                f"`Trainer(plugins=…)` got several plugins of a kind: {kind}. Expected one at most."
+            )
     return precisions, checkpoint_ios

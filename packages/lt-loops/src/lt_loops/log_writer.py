@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lt_core.log.reading import read_scalars
 from torch import Tensor
+
+from lt_core.log.reading import read_scalars
 
 __all__ = ["LogWriter"]
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_core.errors import MisconfigurationTypeError
 from lt_core.logger import DummyLogger
 from lt_core.protocols import LoggerProtocol
 from lt_core.roles import load_role, require_role
 
-from lt_loops.arguments import Arguments
+if TYPE_CHECKING:
+    from lt_loops.arguments import Arguments
 
 __all__ = ["build_loggers"]
 
@@ -36,7 +37,8 @@ def build_loggers(given: Any, arguments: Arguments) -> list[Any]:
     for logger in loggers:
         if isinstance(logger, type) or not isinstance(logger, LoggerProtocol):
             raise MisconfigurationTypeError(
-                f"`Trainer(logger=…)` got {logger!r}, a {type(logger).__name__}. Expected True, False, a logger or a list of "
+                f"`Trainer(logger=…)` got {logger!r}, a {type(logger).__name__}. Expected True, False, a logger or a "
+                "list of "
                 "loggers: pass an instance of a class derived from `lt_core.Logger`."
             )
     return [DummyLogger()] if arguments.fast_dev_run and loggers else loggers

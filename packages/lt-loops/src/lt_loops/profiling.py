@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_core.callback import Callback
 from lt_core.module import LightningModule
-
 from lt_loops.profilers import PassThroughProfiler, Profiler
 from lt_loops.strategies import Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["HookProfiler"]
 

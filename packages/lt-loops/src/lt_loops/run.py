@@ -5,13 +5,13 @@ What happens between `Run.begin` and `Run.end` is the loops' matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
+
 from lt_core.callback import Callback
 from lt_core.checkpoint import restore_callbacks, restore_datamodule, restore_module, restore_optimizers
 from lt_core.checkpoint_file import unsafe_values
@@ -22,8 +22,6 @@ from lt_core.hparams import unpicklable_hparams
 from lt_core.module import LightningModule
 from lt_core.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
 from lt_core.state import RunningStage, TrainerFn, TrainerStatus
-from torch import nn
-
 from lt_loops.arguments import resolve_loop_limits
 from lt_loops.callback_list import merge_callbacks, reorder
 from lt_loops.checkpoint_choice import choose_checkpoint
@@ -42,6 +40,9 @@ from lt_loops.signals import SigtermWatch
 from lt_loops.steps import check_dataloader_idx, resolve_step
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from lt_loops.trainer import Trainer
 
 __all__ = ["Given", "Run"]
@@ -156,7 +157,8 @@ class Run:
             datamodule, loaders[first] = loaders[first], None
         if datamodule is not None and any(value is not None for value in loaders.values()):
             raise MisconfigurationException(
-                f"`Trainer.{self._fn}` got loaders and a data module. Expected one of them: leave `dataloaders` or `datamodule` out."
+                f"`Trainer.{self._fn}` got loaders and a data module. Expected one of them: leave `dataloaders` or "
+                "`datamodule` out."
             )
         module = self._module_of(given.model)
         if self._fn == TrainerFn.FITTING:
@@ -169,15 +171,18 @@ class Run:
         if model is None:
             if self._fn == TrainerFn.FITTING or not trainer.has_module:
                 raise MisconfigurationTypeError(
-                    f"`Trainer.{self._fn}(model=None)`: there is no module from an earlier run. Expected a LightningModule: pass it."
+                    f"`Trainer.{self._fn}(model=None)`: there is no module from an earlier run. Expected a "
+                    "LightningModule: pass it."
                 )
             return trainer.lightning_module
         if isinstance(model, torch._dynamo.OptimizedModule):  # noqa: SLF001 -- the type has no public name
             model = from_compiled(model)
         if not isinstance(model, LightningModule):
             raise MisconfigurationTypeError(
-                f"`Trainer.{self._fn}` got {type(model).__name__} as its model. Expected a LightningModule: derive from "
-                "`lt.LightningModule` (one that derives from another package's LightningModule is not one: use one import style)."
+                f"`Trainer.{self._fn}` got {type(model).__name__} as its model. Expected a LightningModule: derive "
+                "from "
+                "`lt.LightningModule` (one that derives from another package's LightningModule is not one: use one "
+                "import style)."
             )
         return model
 
@@ -187,7 +192,9 @@ class Run:
         loop = trainer.fit_loop
         if trainer.fitted is not module:
             if trainer.fitted is not None:
-                rank_zero_info("This trainer fitted another module before: its epochs and steps are counted from zero again.")
+                rank_zero_info(
+                    "This trainer fitted another module before: its epochs and steps are counted from zero again."
+                )
             loop.begin_anew()
             trainer.fitted = module
         if loop.max_epochs is None:
@@ -197,7 +204,9 @@ class Run:
     def _drop_unpicklable(self, module: LightningModule) -> None:
         for owner in (module, self._trainer.datamodule):
             hparams = getattr(owner, "hparams", None)
-            for name in unpicklable_hparams(hparams) if hparams else ():
+            if not hparams:
+                continue
+            for name in unpicklable_hparams(hparams):
                 rank_zero_warn(
                     f"The hyperparameter `{name}` cannot be written to a checkpoint and is left out. Pass it to "
                     f"`save_hyperparameters(ignore=['{name}'])`."
@@ -299,7 +308,8 @@ class Run:
             for name, value in dict(owner.hparams_initial).items():
                 if name in hparams and (type(hparams[name]) is not type(value) or hparams[name] != value):
                     raise MisconfigurationException(
-                        f"The hyperparameter `{name}` is {hparams[name]!r} in the module and {value!r} in the data module. Expected "
+                        f"The hyperparameter `{name}` is {hparams[name]!r} in the module and {value!r} in the data "
+                        "module. Expected "
                         "one value: rename one of them, or pass `save_hyperparameters(logger=False)` in one."
                     )
                 hparams[name] = value
@@ -332,8 +342,10 @@ class Run:
         unsafe = unsafe_values({key: value for key, value in checkpoint.items() if key not in weights})
         if unsafe:
             rank_zero_warn(
-                f"The checkpoint holds values that `weights_only=True` cannot read back: {', '.join(unsafe)}. Keep numbers, strings, "
-                "lists, dicts and tensors in checkpoints, leave hyperparameters out with `save_hyperparameters(ignore=…)`, or "
+                f"The checkpoint holds values that `weights_only=True` cannot read back: {', '.join(unsafe)}. Keep "
+                "numbers, strings, "
+                "lists, dicts and tensors in checkpoints, leave hyperparameters out with "
+                "`save_hyperparameters(ignore=…)`, or "
                 "load with `weights_only=False`."
             )
 
@@ -442,5 +454,3 @@ class Run:
         self._sink.fx = None
         trainer.metrics_board.to_cpu()
         self._sigterm.remove()
-
-

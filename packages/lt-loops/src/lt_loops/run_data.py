@@ -12,7 +12,7 @@ from lt_loops.data.batches import EpochBatches
 from lt_loops.data.limits import batch_counts, check_log_interval, check_val_batches, loader_size
 from lt_loops.data.move import resolve_move
 from lt_loops.data.prepare import prepare_loaders, set_epoch
-from lt_loops.data.source import DataSource, combine
+from lt_loops.data.source import DataSource, Prefix, combine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunData"]
 
-_PREFIXES = ("train", "val", "test", "predict")
+_PREFIXES: tuple[Prefix, ...] = ("train", "val", "test", "predict")
 _PREFIX_OF = {"validation": "val", "test": "test", "predict": "predict"}
 
 

@@ -10,15 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+
 from lt_core.errors import MisconfigurationException
 from lt_core.log import named_metrics
 from lt_core.seed import collect_random_states
-
 from lt_loops.loops.fit_loop import Progress, Resume
 
 if TYPE_CHECKING:
     from lt_core.module import LightningModule
-
     from lt_loops.trainer import Trainer
 
 __all__ = ["KEY", "dump_loops", "dump_run", "restore_fit_progress"]
@@ -30,7 +29,7 @@ _ALL = ("ready", "started", "processed", "completed")
 
 
 def _counters(total: tuple[int, ...], current: tuple[int, ...], names: tuple[str, ...] = _ALL) -> dict[str, Any]:
-    return {"total": dict(zip(names, total)), "current": dict(zip(names, current))}
+    return {"total": dict(zip(names, total, strict=True)), "current": dict(zip(names, current, strict=True))}
 
 
 def _same(total: int, current: int, names: tuple[str, ...] = _ALL) -> dict[str, Any]:
@@ -136,7 +135,8 @@ def restore_fit_progress(trainer: Trainer, module: LightningModule, checkpoint: 
     limit = loop.max_epochs
     if limit is not None and limit != -1 and progress.epoch > limit:
         raise MisconfigurationException(
-            f"The checkpoint was written after {progress.epoch} epochs and `Trainer(max_epochs={limit})` asks for fewer. "
+            f"The checkpoint was written after {progress.epoch} epochs and `Trainer(max_epochs={limit})` asks for "
+            "fewer. "
             f"Expected at least {progress.epoch}: raise `max_epochs`."
         )
     phase = entry.get("phase") or _phase_of(checkpoint)
@@ -221,7 +221,7 @@ def _restore_logged(trainer: Trainer, module: LightningModule, entry: dict[str, 
         for attribute, value in state["values"].items():
             setattr(metric, attribute, _on_device(value, trainer.strategy.root_device))
         # torchmetrics offers no other way to say that a metric has been updated.
-        metric._update_count = state["count"]  # type: ignore[assignment]  # noqa: SLF001
+        metric._update_count = state["count"]  # noqa: SLF001
 
 
 def _on_device(value: Any, device: torch.device) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_core.errors import LtError, MisconfigurationException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["StepSignatureError", "check_dataloader_idx", "resolve_step"]
 
@@ -73,7 +75,8 @@ def check_dataloader_idx(function: Callable[..., Any] | None, name: str, *, seve
     found = next((parameter for parameter in parameters if parameter.name == "dataloader_idx"), None)
     if several and found is None and not variadic:
         raise StepSignatureError(
-            f"There are several loaders, and `{name}` does not take `dataloader_idx`. Expected it as the last argument: write "
+            f"There are several loaders, and `{name}` does not take `dataloader_idx`. Expected it as the last "
+            "argument: write "
             f"`def {name}(self, …, dataloader_idx=0)`."
         )
     if not several and found is not None and found.default is inspect.Parameter.empty:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lt_core.checkpoint import dump_checkpoint
-from lt_core.errors import MisconfigurationException
-from lt_core.module import LightningModule
-from lt_core.optimizer import LightningOptimizer
-from lt_core.state import RunningStage, TrainerFn
-from lt_core.trainer_base import TrainerBase
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lt_core.checkpoint import dump_checkpoint
+from lt_core.errors import MisconfigurationException
+from lt_core.optimizer import LightningOptimizer
+from lt_core.state import RunningStage, TrainerFn
+from lt_core.trainer_base import TrainerBase
 from lt_loops.arguments import Arguments, resolve_arguments
 from lt_loops.callback_list import build_callbacks
 from lt_loops.components import resolve_components
@@ -36,8 +32,12 @@ from lt_loops.run_data import RunData
 from lt_loops.run_state import KEY, dump_loops, dump_run
 
 if TYPE_CHECKING:
-    from lt_core.callback import Callback
+    from collections.abc import Callable, Iterator
+    from datetime import timedelta
+    from pathlib import Path
 
+    from lt_core.callback import Callback
+    from lt_core.module import LightningModule
     from lt_loops.accelerators import Accelerator
     from lt_loops.data.batches import EpochBatches
     from lt_loops.precision import Precision
@@ -73,7 +73,7 @@ class Trainer(TrainerBase):
         limit_test_batches: Likewise for each test loader.
         limit_predict_batches: Likewise for each prediction loader.
         overfit_batches: Train and validate on this many batches (int) or this fraction (float), unshuffled.
-        val_check_interval: Validate each that many batches (int), each fraction of an epoch (float), or in wall-clock time.
+        val_check_interval: Validate each that many batches (int), each fraction of an epoch (float), or by the clock.
         check_val_every_n_epoch: Validate in every n-th epoch; None to count batches across epochs.
         num_sanity_val_steps: Validation batches to run before training; -1 for all. By default 2.
         log_every_n_steps: Write a row to the loggers each that many steps; 0 for never. By default 50.
@@ -365,7 +365,8 @@ class Trainer(TrainerBase):
         """Begin a run, do its body, end it well or badly."""
         if self._run is not None:
             raise MisconfigurationException(
-                f"`Trainer.{fn}` was called while `Trainer.{self.state.fn}` is running. Expected one run at a time: call it "
+                f"`Trainer.{fn}` was called while `Trainer.{self.state.fn}` is running. Expected one run at a time: "
+                "call it "
                 "after the other has returned, or use another Trainer."
             )
         run = self._run = Run(self, fn, stage, given)
@@ -449,7 +450,8 @@ class Trainer(TrainerBase):
         optimization = self._run.optimization if self._run is not None else None
         if not isinstance(optimization, ManualOptimization):
             raise MisconfigurationException(
-                "`manual_backward` was called outside of `fit`. Expected a call within `training_step`: use `loss.backward()`."
+                "`manual_backward` was called outside of `fit`. Expected a call within `training_step`: use "
+                "`loss.backward()`."
             )
         optimization.backward(loss, *args, **kwargs)
 
@@ -591,7 +593,7 @@ class Trainer(TrainerBase):
         return getattr(self.strategy, "distributed_sampler_kwargs", None)
 
     @property
-    def ckpt_path(self) -> str | None:  # type: ignore[override]
+    def ckpt_path(self) -> str | None:
         """The checkpoint that the current run was loaded from; set it to be used by the following runs."""
         return self._run.ckpt_path if self._run is not None else self.assigned_ckpt_path
 
@@ -610,8 +612,6 @@ class Trainer(TrainerBase):
     def lr_scheduler(self) -> Any:
         """The first scheduler, or None."""
         return self.lr_scheduler_configs[0].scheduler if self.lr_scheduler_configs else None
-
-
 
 
 def _apply_determinism(arguments: Arguments) -> None:

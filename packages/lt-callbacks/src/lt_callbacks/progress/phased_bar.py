@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,8 @@ from lt_callbacks.progress.progress_bar import ProgressBar
 from lt_core.state import TrainerFn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lt_core.module import LightningModule
     from lt_core.protocols import TrainerProtocol as Trainer
 

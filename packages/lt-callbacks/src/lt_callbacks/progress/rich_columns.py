@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from rich.text import Text  # noqa: TID253 - as above
 from lt_callbacks.progress.plain_lines import format_value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from rich.console import Console, RenderableType
     from rich.progress import Task, TaskID
     from rich.style import Style

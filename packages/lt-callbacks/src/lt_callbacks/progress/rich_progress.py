@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,8 @@ from lt_core.errors import MisconfigurationValueError, MissingPackageError
 from lt_core.rank_zero import rank_zero_warn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.progress import Task, TaskID
     from rich.style import Style
 

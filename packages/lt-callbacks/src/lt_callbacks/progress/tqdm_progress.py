@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lt_callbacks.progress.phased_bar import PhasedProgressBar
@@ -13,6 +12,8 @@ from lt_callbacks.progress.terminal import has_width, in_notebook, is_terminal
 from lt_core.errors import MisconfigurationValueError, MissingPackageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lt_callbacks.progress.tqdm_bar import Tqdm
     from lt_core.module import LightningModule
     from lt_core.protocols import TrainerProtocol as Trainer

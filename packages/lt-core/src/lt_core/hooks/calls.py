@@ -6,7 +6,6 @@ tuple of bound functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from functools import partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lt_core.hooks.table import HOOKS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from lt_core.callback import Callback
 
 __all__ = ["HookCall", "HookCalls", "bind_hook", "is_overridden", "resolve_hook_calls"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from lt_core.hooks.order import CALL_ORDER, Order
 from lt_core.hooks.table import HOOKS, Hook, LogRule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["hooks_page"]
 

@@ -5,7 +5,6 @@ torchmetrics is no dependency: anything with ``update``, ``compute`` and ``reset
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lt_core.log.options import LogOptions, RawOptions
 
 __all__ = ["MetricSlot", "is_metric", "named_metrics"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError, did_you_mean
 from lt_core.hooks.table import HOOKS, LogRule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["LogOptions", "RawOptions", "resolve_options"]
 

@@ -7,7 +7,6 @@ changes in place afterwards keep the value that it had when it was logged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ from lt_core.errors import MisconfigurationTypeError, MisconfigurationValueError
 from lt_core.rank_zero import WarningCache
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lt_core.log.options import LogOptions, RawOptions
 
 __all__ = ["RING", "Slot", "Totals"]

@@ -5,14 +5,16 @@ They are boring so that a test is about the trainer, the callback or the logger 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from lt_core.module import LightningModule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "BoringModel",

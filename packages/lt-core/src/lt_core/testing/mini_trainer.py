@@ -6,9 +6,7 @@ It favours being read over being fast; `lt_loops.Trainer` is the one to train wi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,6 +19,10 @@ from lt_core.module import LightningModule
 from lt_core.seed import isolate_rng
 from lt_core.state import RunningStage, TrainerFn
 from lt_core.testing.batches import as_list, count_batches, limited
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["MiniTrainer"]
 

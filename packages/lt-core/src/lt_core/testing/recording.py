@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -12,6 +11,9 @@ from lt_core.hooks.table import hook_names
 from lt_core.logger import Logger
 from lt_core.logger_params import convert_params
 from lt_core.testing.boring import BoringModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Call", "RecordingCallback", "RecordingLogger", "RecordingModule"]
 

@@ -5,10 +5,12 @@ Every kind of device that is counted from 0 shares these rules: a number means h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_core.errors import MisconfigurationException, MisconfigurationTypeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["count_from", "indices_from"]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lt_core.combined_loader import CombinedLoader
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError
 from lt_core.rank_zero import PossibleUserWarning, rank_zero_warn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["batch_counts", "check_log_interval", "check_val_batches", "limited_count", "loader_size"]
 

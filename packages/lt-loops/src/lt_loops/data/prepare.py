@@ -9,7 +9,6 @@ import copy
 import functools
 import multiprocessing
 import os
-from collections.abc import Iterable, Sized
 from typing import TYPE_CHECKING, Any, cast
 
 from torch.utils.data import (
@@ -26,6 +25,8 @@ from lt_core.rank_zero import PossibleUserWarning, WarningCache, rank_zero_warn
 from lt_core.seed import pl_worker_init_function
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sized
+
     from lt_core.combined_loader import CombinedLoader
     from lt_loops.data.source import Prefix
 

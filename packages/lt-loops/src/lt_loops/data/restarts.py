@@ -7,12 +7,14 @@ the states of the last restart; the samples of those before are thrown away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_core.combined_loader import CombinedLoader
 from lt_core.seed import restore_random_states
 from lt_loops.data.raw_states import RawStates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["RecordedLoader", "recorded"]
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
 from lt_core.transfer import move_data_to_device
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 __all__ = ["CudaStreams", "SideStreamCopier", "Streams", "tensors_in"]
 
@@ -46,7 +48,7 @@ class CudaStreams:
         self._device = device
 
     def side(self) -> torch.cuda.Stream:
-        return torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        return torch.cuda.Stream(self._device)
 
     def current(self) -> torch.cuda.Stream:
         return torch.cuda.current_stream(self._device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from lt_core.combined_loader import CombinedLoader
@@ -11,6 +10,8 @@ from lt_core.errors import MisconfigurationException, MisconfigurationTypeError,
 from lt_core.hooks import is_overridden
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lt_core.module import LightningModule
 
 __all__ = ["DataSource", "Prefix", "combine"]

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lt_core.errors import SIGTERMException
-from lt_core.hooks import HookCalls
-from lt_core.state import RunningStage
 from torch import nn
 
-from lt_loops.log_writer import LogWriter
+from lt_core.errors import SIGTERMException
+from lt_core.state import RunningStage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from lt_core.hooks import HookCalls
     from lt_core.log.sink import LogSink
     from lt_core.metrics_board import MetricsBoard
     from lt_core.module import LightningModule
-
+    from lt_loops.log_writer import LogWriter
     from lt_loops.trainer import Trainer
 
 __all__ = ["EvaluationLoop", "EvaluationPlan", "ModeKeeper"]
@@ -110,7 +110,6 @@ class EvaluationLoop:
         loaders, limits, joined = trainer.evaluation_data(stage)
         if not any(limits):
             return []
-        several = len(loaders) > 1 and not joined
         self.last_batches = 0
         modes = ModeKeeper(plan.module)
         eval_hook = hooks[f"on_{kind}_model_eval"]
@@ -123,13 +122,7 @@ class EvaluationLoop:
             hook = hooks[name]
             if hook is not None:
                 hook()
-        if joined:
-            self._run_loader(plan, (item[0] for item in loaders[0]), limits[0], 0, ())
-        else:
-            for index, (loader, limit) in enumerate(zip(loaders, limits)):
-                if several:
-                    sink.dataloader_idx = index
-                self._run_loader(plan, loader, limit, index, (index,) if several else ())
+        self._run_loaders(plan, loaders, limits, joined=joined)
         sink.dataloader_idx = None
         sink.batch = None
         sink.epoch_ended = True
@@ -152,6 +145,19 @@ class EvaluationLoop:
             modes.restore()
         return results
 
+    def _run_loaders(
+        self, plan: EvaluationPlan, loaders: list[Any], limits: list[int | float], *, joined: bool
+    ) -> None:
+        """Run the loaders one after the other, or the one that hands out a batch of each at a time."""
+        if joined:
+            self._run_loader(plan, (item[0] for item in loaders[0]), limits[0], 0, ())
+            return
+        several = len(loaders) > 1
+        for index, (loader, limit) in enumerate(zip(loaders, limits, strict=True)):
+            if several:
+                plan.sink.dataloader_idx = index
+            self._run_loader(plan, loader, limit, index, (index,) if several else ())
+
     def _run_loader(
         self, plan: EvaluationPlan, loader: Any, limit: int | float, index: int, extra: tuple[int, ...]
     ) -> None:
@@ -164,7 +170,7 @@ class EvaluationLoop:
         writes = not trainer.sanity_checking
         batch_idx = -1
         sink.fx = step_fx
-        for batch_idx, batch in enumerate(islice(loader, count)):  # noqa: B007 -- read after the loop
+        for batch_idx, batch in enumerate(islice(loader, count)):
             if move is not None:
                 batch = move(batch, index)  # noqa: PLW2901 -- the batch on its device replaces the one on the host
             sink.batch = batch
@@ -186,4 +192,3 @@ class EvaluationLoop:
         self.last_batches += batch_idx + 1
         if writes:
             self.seen[index] = self.seen.get(index, 0) + batch_idx + 1
-

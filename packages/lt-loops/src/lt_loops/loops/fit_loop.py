@@ -6,25 +6,25 @@ Everything that depends on who overrides what was decided before (`FitPlan`); no
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+
 from lt_core.errors import SIGTERMException
-from lt_core.hooks import HookCall, HookCalls
 from lt_core.rank_zero import WarningCache, rank_zero_info
 from lt_core.seed import isolate_rng, restore_random_states
 from lt_core.state import RunningStage
 
-from lt_loops.data.batches import EpochBatches
-from lt_loops.log_writer import LogWriter
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lt_core.hooks import HookCall, HookCalls
     from lt_core.log.sink import LogSink
     from lt_core.metrics_board import MetricsBoard
     from lt_core.module import LightningModule
-
+    from lt_loops.data.batches import EpochBatches
+    from lt_loops.log_writer import LogWriter
     from lt_loops.loops.evaluation_loop import EvaluationLoop
     from lt_loops.optimization.automatic import AutomaticOptimization
     from lt_loops.optimization.manual import ManualOptimization
@@ -211,7 +211,7 @@ class FitLoop:
             plan.hooks["on_train_end"]()
         sink.close()
 
-    def _run_epoch(self, plan: FitPlan) -> None:
+    def _run_epoch(self, plan: FitPlan) -> None:  # noqa: C901 -- the loop is read in one place, from top to bottom
         """Train on the batches of one epoch."""
         trainer, progress, sink = self._trainer, self.progress, plan.sink
         optimization, schedulers, move = plan.optimization, plan.schedulers, plan.move
@@ -229,15 +229,9 @@ class FitLoop:
             is_last = trainer.is_last_batch = progress.is_last_batch = batches.is_last
             # Which part of an accumulation window is this batch, and how long is the window?
             window = trainer.accumulate_grad_batches
-            if window == 1:
-                opens = closes = True
-                length: float = 1
-                position = 1
-            else:
-                position = batch_idx % window + 1
-                opens = position == 1
-                closes = is_last or position == window
-                length = min(window, num_batches - batch_idx + position - 1)
+            position = batch_idx % window + 1
+            opens, closes = position == 1, is_last or position == window
+            length = window if window == 1 else min(window, num_batches - batch_idx + position - 1)
             if move is not None:
                 batch = move(batch, 0)  # noqa: PLW2901 -- the batch on its device replaces the one on the host
             sink.batch = batch
@@ -246,11 +240,12 @@ class FitLoop:
                 break
             if batch is None:
                 self._say_batch_is_none()
-            elif closes and position != length:  # the loader's length was unknown: the window is shorter than thought
-                optimize(batch, batch_idx, opens, False, length)
-                optimization.close_short_window(position, int(length))
             else:
-                optimize(batch, batch_idx, opens, closes, length)
+                # A loader of unknown length may end a window sooner than its losses were divided by.
+                short = closes and position != length
+                optimize(batch, batch_idx, opens, closes and not short, length)
+                if short:
+                    optimization.close_short_window(position, int(length))
             progress.window_open = not closes
             if closes and schedulers.has_step:
                 schedulers.on_window(batch_idx)
@@ -309,7 +304,9 @@ class FitLoop:
             if resume.phase in ("batch_end", "validation"):
                 closes = not progress.window_open
                 validated = resume.phase == "validation"
-                self._after_batch(plan, progress.batch, closes=closes, is_last=progress.is_last_batch, validated=validated)
+                self._after_batch(
+                    plan, progress.batch, closes=closes, is_last=progress.is_last_batch, validated=validated
+                )
             return batches
         trainer.reload_if_due()
         trainer.set_sampler_epoch(progress.epoch)
@@ -459,7 +456,8 @@ class FitLoop:
         if not self._said_too_early:
             self._said_too_early = True
             rank_zero_info(
-                f"Training was asked to stop after {self.progress.epoch} epochs and {self.global_step} steps and goes on: "
+                f"Training was asked to stop after {self.progress.epoch} epochs and {self.global_step} steps and goes "
+                "on: "
                 f"`min_epochs={self.min_epochs}`, `min_steps={self.min_steps}` are not reached yet."
             )
         return False

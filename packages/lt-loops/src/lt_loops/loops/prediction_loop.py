@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from lt_core.rank_zero import WarningCache
 from lt_core.transfer import move_data_to_device
-
 from lt_loops.loops.evaluation_loop import EvaluationPlan, ModeKeeper
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class PredictionLoop:
         for name in ("on_predict_start", "on_predict_epoch_start"):
             if (hook := hooks[name]) is not None:
                 hook()
-        for index, (loader, limit) in enumerate(zip(loaders, limits)):
+        for index, (loader, limit) in enumerate(zip(loaders, limits, strict=True)):
             self._run_loader(plan, loader, limit, index, (index,) if len(loaders) > 1 else (), keep=keep)
         for name in ("on_predict_epoch_end", "on_predict_end"):
             if (hook := hooks[name]) is not None:

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
 from lt_core.errors import LtError, MisconfigurationException
 from lt_core.hooks import HookCall, HookCalls, is_overridden
 from lt_core.module import LightningModule
 from lt_core.optimizer import LightningOptimizer
 from lt_core.rank_zero import WarningCache
-from torch import Tensor
-from torch.optim import Optimizer
-
 from lt_loops.precision import Precision
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from lt_core.log.sink import LogSink
 
 __all__ = ["AutomaticOptimization", "LossError", "needs_closure"]
@@ -222,7 +223,8 @@ class AutomaticOptimization:
         """Return the loss within what ``training_step`` returned, which is not a tensor."""
         if output is None:
             _warnings.warn(
-                f"`{type(self.module).__name__}.training_step` returned None: the batch is skipped. Return the loss to train "
+                f"`{type(self.module).__name__}.training_step` returned None: the batch is skipped. Return the loss to "
+                "train "
                 "on it."
             )
             return None
@@ -238,7 +240,8 @@ class AutomaticOptimization:
                 return loss
             output = loss
         raise MisconfigurationException(
-            f"`training_step` returned {output!r}, a {type(output).__name__}. Expected a tensor, a dict with the key `loss`, "
+            f"`training_step` returned {output!r}, a {type(output).__name__}. Expected a tensor, a dict with the key "
+            "`loss`, "
             "or None to skip the batch."
         )
 
@@ -327,12 +330,15 @@ def _loss_problem(loss: Tensor) -> str | None:
     """Say in the user's terms why ``loss`` has no backward pass, or None when that is not the reason."""
     if not loss.requires_grad:
         return (
-            "The loss that `training_step` returned does not require a gradient. Expected a value computed from the module's "
-            "parameters: do not detach it, leave `torch.no_grad()`, and make sure that some parameter requires a gradient."
+            "The loss that `training_step` returned does not require a gradient. Expected a value computed from the "
+            "module's "
+            "parameters: do not detach it, leave `torch.no_grad()`, and make sure that some parameter requires a "
+            "gradient."
         )
     if loss.numel() != 1:
         return (
-            f"The loss that `training_step` returned has the shape {tuple(loss.shape)}. Expected a single number: reduce it, "
+            f"The loss that `training_step` returned has the shape {tuple(loss.shape)}. Expected a single number: "
+            "reduce it, "
             "for example with `loss.mean()`."
         )
     return None

@@ -1,18 +1,19 @@
-"""Manual optimisation: ``training_step`` runs backward and the optimizers itself; here is what the trainer still does."""
+"""Manual optimisation: ``training_step`` runs backward and the optimizers; here is what the trainer still does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lt_core.errors import MisconfigurationException
-from lt_core.hooks import HookCalls
-from lt_core.module import LightningModule
-from lt_core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lt_core.errors import MisconfigurationException
+from lt_core.optimizer import LightningOptimizer
+
 if TYPE_CHECKING:
+    from lt_core.hooks import HookCalls
+    from lt_core.module import LightningModule
     from lt_loops.precision import Precision
 
 __all__ = ["ManualOptimization"]
@@ -115,6 +116,7 @@ class ManualOptimization:
             loss = output.get("loss")
             return {**output, "loss": loss.detach()} if isinstance(loss, Tensor) else dict(output)
         raise MisconfigurationException(
-            f"`training_step` returned {output!r}, a {type(output).__name__}. Expected a tensor, a dict or None in manual "
+            f"`training_step` returned {output!r}, a {type(output).__name__}. Expected a tensor, a dict or None in "
+            "manual "
             "optimisation."
         )

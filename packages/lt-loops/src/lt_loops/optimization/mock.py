@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim import Optimizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["MockOptimizer"]
 

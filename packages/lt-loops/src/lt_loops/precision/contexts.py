@@ -7,9 +7,12 @@ object for every step would cost as much as the step's bookkeeping.
 from __future__ import annotations
 
 from functools import lru_cache
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 __all__ = ["AutocastContext", "DefaultDtypeContext"]
 

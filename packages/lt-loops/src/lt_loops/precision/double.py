@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
@@ -11,6 +10,9 @@ from torch import nn
 from lt_loops.precision.base import Precision
 from lt_loops.precision.contexts import DefaultDtypeContext
 from lt_loops.precision.convert import cast_floats
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 __all__ = ["DoublePrecision"]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
@@ -12,6 +11,9 @@ from lt_core.errors import MisconfigurationValueError, did_you_mean
 from lt_loops.precision.base import Precision
 from lt_loops.precision.contexts import DefaultDtypeContext
 from lt_loops.precision.convert import cast_floats
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 __all__ = ["HalfPrecision"]
 

@@ -6,9 +6,7 @@ are divided afterwards (loss scaling, https://arxiv.org/abs/1710.03740); a step 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +15,10 @@ from torch.optim import LBFGS, Optimizer
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError, did_you_mean
 from lt_loops.precision.base import Precision
 from lt_loops.precision.contexts import AutocastContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
 __all__ = ["FusedOptimizerClippingError", "MixedPrecision"]
 

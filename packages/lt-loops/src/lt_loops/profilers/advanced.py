@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError, did_you_mean
@@ -11,6 +10,7 @@ from lt_loops.profilers.base import Profiler
 
 if TYPE_CHECKING:
     import cProfile
+    from pathlib import Path
 
 __all__ = ["AdvancedProfiler"]
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -15,6 +12,11 @@ from lt_core.errors import MisconfigurationException, did_you_mean, nearest
 from lt_core.rank_zero import rank_zero_warn
 from lt_loops.profilers.base import Profiler
 from lt_loops.profilers.module_names import ModuleNames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
 __all__ = ["PyTorchProfiler", "TableArgumentError"]
 

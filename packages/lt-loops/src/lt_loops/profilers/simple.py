@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lt_core.errors import MisconfigurationValueError, did_you_mean
 from lt_loops.profilers.base import Profiler
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["PassThroughProfiler", "SimpleProfiler"]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from lt_loops.registry import Registry
 from lt_loops.strategies.single_device import SingleDeviceStrategy
+from lt_loops.strategies.strategy import Strategy
 
 __all__ = ["StrategyRegistry"]
 
-StrategyRegistry = Registry("strategy", "lt.strategies")
+StrategyRegistry: Registry[Strategy] = Registry("strategy", "lt.strategies")
 StrategyRegistry.register("single_device", SingleDeviceStrategy, description="One process on one device")

@@ -7,9 +7,7 @@ A strategy is a thin layer around one of torch's engines. The loops ask it for f
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,11 +18,11 @@ from lt_loops.checkpoint_io import CheckpointIO, TorchCheckpointIO
 from lt_loops.precision import Precision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from lt_core.log.sink import Exchange
     from lt_core.module import LightningModule
-
     from lt_loops.accelerators import Accelerator
 
 __all__ = ["Strategy"]
@@ -146,7 +144,9 @@ class Strategy(ABC):
     @property
     def _module(self) -> LightningModule:
         if self.lightning_module is None:
-            raise RuntimeError(f"`{type(self).__name__}` has no module yet. Expected `connect(module)` to be called first.")
+            raise RuntimeError(
+                f"`{type(self).__name__}` has no module yet. Expected `connect(module)` to be called first."
+            )
         return self.lightning_module
 
     @contextmanager
