@@ -12,7 +12,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from lt_callbacks import ModelSummary, RichModelSummary
-from lt_callbacks.summary import LayerSummary, default_model_summary, summarize
+from lt_callbacks.default_model_summary import default_model_summary
+from lt_callbacks.summary import LayerSummary, summarize
 from lt_callbacks.summary.counts import count_parameters
 from lt_core.errors import MissingPackageError
 from lt_core.testing import BoringModel, MiniTrainer, RandomDataset
@@ -276,7 +277,7 @@ def test_a_depth_that_is_none_is_refused(depth: Any) -> None:
 def test_the_default_is_richs_where_rich_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """And the plain one elsewhere."""
     pytest.importorskip("rich")
-    import lt_callbacks.summary as package
+    import lt_callbacks.default_model_summary as package
 
     with_rich = default_model_summary()
     monkeypatch.setattr(package, "find_spec", lambda name: None)
