@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from lt_core import LightningOptimizer, MisconfigurationException, TrainerBase
-from lt_core.configured_optimizers import configured_optimizers
 from lt_core.testing import BoringModel
 
 
@@ -114,43 +113,3 @@ def test_the_module_toggles_and_untoggles() -> None:
     assert module.layer.bias.requires_grad
     module.untoggle_optimizer(weight)
     assert module.layer.weight.requires_grad
-
-
-def test_every_form_of_configure_optimizers_becomes_two_lists() -> None:
-    """Optimizers and schedulers, whatever the form."""
-    one, two = _sgd(), _sgd()
-    step = torch.optim.lr_scheduler.StepLR(one, 1)
-    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(two)
-
-    assert configured_optimizers(None) == ([], [])
-    assert configured_optimizers(one) == ([one], [])
-    assert configured_optimizers((one, two)) == ([one, two], [])
-    assert [config.scheduler for config in configured_optimizers(([one], [step]))[1]] == [step]
-    optimizers, (config,) = configured_optimizers({"optimizer": two, "lr_scheduler": plateau, "monitor": "loss"})
-    assert optimizers == [two]
-    assert (config.reduce_on_plateau, config.monitor, config.interval) == (True, "loss", "epoch")
-    several = [
-        {"optimizer": one, "lr_scheduler": {"scheduler": step, "interval": "step", "frequency": 3}},
-        {"optimizer": two},
-    ]
-    optimizers, (config,) = configured_optimizers(several)
-    assert optimizers == [one, two]
-    assert (config.interval, config.frequency) == ("step", 3)
-
-
-@pytest.mark.parametrize("returned", [5, "sgd", {"optimiser": 1}, [1, 2], {"optimizer": None}])
-def test_other_forms_of_configure_optimizers_are_refused(returned: object) -> None:
-    """The message lists the forms."""
-    with pytest.raises(MisconfigurationException, match="Expected an optimizer"):
-        configured_optimizers(returned)
-
-
-def test_a_misspelled_entry_of_a_scheduler_is_named() -> None:
-    """With the nearest one."""
-    one = _sgd()
-    entry = {"scheduler": torch.optim.lr_scheduler.StepLR(one, 1), "frequncy": 2}
-
-    with pytest.raises(MisconfigurationException, match="Did you mean `frequency`"):
-        configured_optimizers({"optimizer": one, "lr_scheduler": entry})
-    with pytest.raises(MisconfigurationException, match="learning rate scheduler belongs"):
-        configured_optimizers({"optimizer": one, "lr_scheduler": 5})

@@ -6,10 +6,10 @@ from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 
 from lt_core.errors import MisconfigurationException
+from lt_core.mock_optimizer import MockOptimizer
 from lt_core.module import LightningModule
-from lt_loops.optimization.configure import configure_optimizers
-from lt_loops.optimization.mock import MockOptimizer
-from lt_loops.optimization.scheduler_config import LRSchedulerConfig
+from lt_core.optimizer_setup import configure_optimizers
+from lt_core.scheduler_config import LRSchedulerConfig
 from lt_loops.optimization.schedulers import SchedulerStepper
 
 

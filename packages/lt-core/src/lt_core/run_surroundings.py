@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lt_core.checkpoint import restore_callbacks, restore_datamodule, restore_module, restore_optimizers
 from lt_core.checkpoint_file import load_checkpoint_file
-from lt_core.configured_optimizers import configured_optimizers
 from lt_core.hooks.calls import HookCalls, is_overridden, resolve_hook_calls
+from lt_core.optimizer_setup import configure_optimizers
 from lt_core.state import TrainerFn, TrainerState, TrainerStatus
 from lt_core.trainer_base import TrainerBase
 
@@ -102,7 +102,8 @@ class RunSurroundings(TrainerBase):
         self.metrics_board.reset()
         if fn is TrainerFn.FITTING:
             self.sink.fx = "configure_optimizers"
-            self.optimizers, self.lr_scheduler_configs = configured_optimizers(module.configure_optimizers())
+            setup = configure_optimizers(module, automatic=module.automatic_optimization)
+            self.optimizers, self.lr_scheduler_configs = setup.optimizers, setup.schedulers
             self.sink.fx = None
             self.call("on_fit_start")
         self._log_start(module)

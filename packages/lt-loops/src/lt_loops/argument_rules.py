@@ -6,7 +6,6 @@ A rule looks at one argument only. What arguments mean for each other is in `lt_
 from __future__ import annotations
 
 import math
-import operator
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from lt_core.errors import MisconfigurationTypeError, MisconfigurationValueError, did_you_mean
+from lt_core.whole_number import as_whole
 
 __all__ = [
     "Rule",
@@ -49,18 +49,6 @@ def flag(name: str, value: Any) -> bool:
     raise MisconfigurationTypeError(
         f"`{name}={value!r}` is neither True nor False. Expected one of the two. Write `{name}=True` or `{name}=False`."
     )
-
-
-def as_whole(value: Any) -> int | None:
-    """Return a value as an int where it is a whole number (``3``, ``1e3``), else None."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None
 
 
 def whole_number(minimum: int, *, or_none: bool = False, unlimited: bool = False, instead: str = "") -> Rule:

@@ -21,9 +21,9 @@ from lt_core.errors import (
     problems_error,
 )
 from lt_core.rank_zero import PossibleUserWarning, rank_zero_info, rank_zero_warn
+from lt_core.whole_number import as_whole
 from lt_loops.argument_rules import (
     Rule,
-    as_whole,
     batch_limit,
     directory,
     duration,

@@ -20,6 +20,7 @@ from lt_core.errors import MisconfigurationException, MisconfigurationTypeError
 from lt_core.hooks import HookCall, HookCalls, bind_hook, is_overridden, resolve_hook_calls
 from lt_core.hparams import unpicklable_hparams
 from lt_core.module import LightningModule
+from lt_core.optimizer_setup import configure_optimizers
 from lt_core.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
 from lt_core.state import RunningStage, TrainerFn, TrainerStatus
 from lt_loops.arguments import resolve_loop_limits
@@ -31,7 +32,6 @@ from lt_loops.log_writer import LogWriter
 from lt_loops.loops.evaluation_loop import EvaluationPlan
 from lt_loops.loops.fit_loop import FitPlan
 from lt_loops.optimization.automatic import AutomaticOptimization
-from lt_loops.optimization.configure import configure_optimizers
 from lt_loops.optimization.manual import ManualOptimization
 from lt_loops.optimization.schedulers import SchedulerStepper
 from lt_loops.profiling import HookProfiler

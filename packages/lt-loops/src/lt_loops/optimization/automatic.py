@@ -148,14 +148,18 @@ class AutomaticOptimization:
 
     def _run_scaled(self, batch: Any, batch_idx: int, opens: bool, closes: bool, divisor: float) -> None:  # noqa: FBT001
         """Optimise one batch with a gradient scaler: backward, unscale, hooks, clip, step, update."""
-        if opens:
-            self._has_gradients = False
         self._synchronised(batch, batch_idx, opens, closes, divisor)
-        if closes and self._has_gradients:  # a scaler cannot unscale what was never scaled
-            self._precision.unscale(self.optimizer)
-            self._after_closure()
-            self._precision.step(self.optimizer)
+        if closes:
+            self._step_scaled(self.optimizer)
             self.steps += 1
+
+    def _step_scaled(self, optimizer: Optimizer, **kwargs: Any) -> Any:
+        if not self._has_gradients:  # all batches were skipped: a scaler cannot unscale what was never scaled
+            self._after_closure()
+            return None
+        self._precision.unscale(optimizer)
+        self._after_closure()
+        return self._precision.step(optimizer, **kwargs)
 
     def _run_closure(self, batch: Any, batch_idx: int, opens: bool, closes: bool, divisor: float) -> None:  # noqa: FBT001
         """Optimise one batch through a closure that the optimizer may call several times."""
@@ -186,9 +190,7 @@ class AutomaticOptimization:
         """Step the optimizer as an overridden ``optimizer_step`` asks: hooks run between the closure and the update."""
         if self._precision.scales_loss:
             result = closure() if closure is not None else None
-            self._precision.unscale(optimizer)
-            self._after_closure()
-            self._precision.step(optimizer, **kwargs)
+            self._step_scaled(optimizer, **kwargs)
         else:
 
             def wrapped() -> Any:
@@ -246,10 +248,11 @@ class AutomaticOptimization:
         )
 
     def _zero_grad(self, batch_idx: int) -> None:
+        self._has_gradients = False
         if self._before_zero_grad is not None:
             self._before_zero_grad(self.optimizer)
         if self._zero_grad_hook is not None:
-            self._zero_grad_hook(self.epoch, batch_idx, self._wrapped)
+            self._zero_grad_hook(self.epoch, batch_idx, self.optimizer)
         else:
             self.optimizer.zero_grad()
 
@@ -283,33 +286,36 @@ class AutomaticOptimization:
     def _clip_now(self) -> None:
         value, algorithm = self._clip
         if self._clip_hook is not None:
-            self._clip_hook(self._wrapped, gradient_clip_val=value, gradient_clip_algorithm=algorithm)
+            self._clip_hook(self.optimizer, gradient_clip_val=value, gradient_clip_algorithm=algorithm)
         elif value is not None:
             self._clip_gradients(self.optimizer, value, algorithm or "norm")
 
-    def close_short_window(self, length: int, planned: int) -> None:
-        """Step on a window that turned out shorter than its divisor, with its gradients scaled to the true length.
+    def shorten_window(self, length: int, factor: float) -> None:
+        """Scale the gradients of a window that turns out shorter than its losses were divided by.
 
         Args:
-            length: How many batches the window really had.
-            planned: By what each loss was divided.
+            length: How many batches of the window gave gradients so far.
+            factor: The length by which the losses were divided, over the true one.
         """
-        if length != planned:
+        if length and factor != 1:
             gradients = [
                 parameter.grad
                 for group in self.optimizer.param_groups
                 for parameter in group["params"]
                 if parameter.grad is not None
             ]
-            torch._foreach_mul_(gradients, planned / length)
-        if self._precision.scales_loss:
-            self._precision.unscale(self.optimizer)
-        self._after_closure()
-        if self._precision.scales_loss:
-            self._precision.step(self.optimizer)
+            torch._foreach_mul_(gradients, factor)
+
+    def close_window(self, batch_idx: int) -> None:
+        """Step with the gradients that are there: the loader ended within a window.
+
+        Args:
+            batch_idx: The number of the last batch within the epoch.
+        """
+        if self._step_hook is not None:
+            self._step_hook(self.epoch, batch_idx, self._wrapped, lambda: self.loss)
         else:
-            self.optimizer.step()
-        self.steps += 1
+            self._step_in_closure(self.optimizer, lambda: self.loss)
 
     def outputs(self) -> dict[str, Any]:
         """Return what ``on_train_batch_end`` gets: the detached loss, divided as differentiated, and the extras."""

@@ -102,7 +102,10 @@ class ManualOptimization:
         self.steps += 1
         return result
 
-    def close_short_window(self, length: int, planned: int) -> None:
+    def shorten_window(self, length: int, factor: float) -> None:
+        """Do nothing: there are no windows."""
+
+    def close_window(self, batch_idx: int) -> None:
         """Do nothing: there are no windows."""
 
     def outputs(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from lt_core.rank_zero import rank_zero_warn
 if TYPE_CHECKING:
     from torch import nn
 
-    from lt_loops.optimization.scheduler_config import LRSchedulerConfig
+    from lt_core.scheduler_config import LRSchedulerConfig
 
 __all__ = ["SchedulerStepper"]
 
@@ -42,7 +42,7 @@ class SchedulerStepper:
 
     Example:
         >>> import torch
-        >>> from lt_loops.optimization.scheduler_config import LRSchedulerConfig
+        >>> from lt_core.scheduler_config import LRSchedulerConfig
         >>> sgd = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
         >>> halve = LRSchedulerConfig(torch.optim.lr_scheduler.StepLR(sgd, 1, gamma=0.5), interval="step", frequency=2)
         >>> stepper = SchedulerStepper([halve], torch.nn.Linear(1, 1), None)

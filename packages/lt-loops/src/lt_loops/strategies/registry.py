@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lt_loops.registry import Registry
 from lt_loops.strategies.single_device import SingleDeviceStrategy
-from lt_loops.strategies.strategy import Strategy
+from lt_loops.strategies.strategy import Strategy  # noqa: TC001 -- the annotation of a module variable is evaluated
 
 __all__ = ["StrategyRegistry"]
 

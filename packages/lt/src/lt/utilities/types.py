@@ -9,10 +9,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from lt_core.scheduler_config import LRSchedulerConfig
+
 __all__ = [
     "EVAL_DATALOADERS",
     "STEP_OUTPUT",
     "TRAIN_DATALOADERS",
+    "LRSchedulerConfig",
     "LRSchedulerConfigType",
     "LRSchedulerTypeUnion",
     "OptimizerConfig",

@@ -19,11 +19,11 @@ from lt_core.errors import (
     did_you_mean,
 )
 from lt_core.hooks import is_overridden
+from lt_core.mock_optimizer import MockOptimizer
 from lt_core.module import LightningModule
 from lt_core.rank_zero import rank_zero_warn
-from lt_loops.argument_rules import as_whole
-from lt_loops.optimization.mock import MockOptimizer
-from lt_loops.optimization.scheduler_config import LRSchedulerConfig
+from lt_core.scheduler_config import LRSchedulerConfig
+from lt_core.whole_number import as_whole
 
 if TYPE_CHECKING:
     from torch import nn
