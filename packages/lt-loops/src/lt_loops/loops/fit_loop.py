@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lt_core.errors import SIGTERMException
-from lt_core.rank_zero import WarningCache, rank_zero_info
+from lt_core.rank_zero import WarningCache, rank_zero_info, rank_zero_warn
 from lt_core.seed import isolate_rng, restore_random_states
 from lt_core.state import RunningStage
 
@@ -241,11 +241,11 @@ class FitLoop:
             if batch is None:
                 self._say_batch_is_none()
             else:
-                # A loader of unknown length may end a window sooner than its losses were divided by.
-                short = closes and position != length
-                optimize(batch, batch_idx, opens, closes and not short, length)
-                if short:
-                    optimization.close_short_window(position, int(length))
+                if closes and position != length:
+                    # A loader of unknown length ends a window sooner than the losses so far were divided by.
+                    optimization.shorten_window(position - 1, length / position)
+                    length = position
+                optimize(batch, batch_idx, opens, closes, length)
             progress.window_open = not closes
             if closes and schedulers.has_step:
                 schedulers.on_window(batch_idx)
@@ -257,6 +257,9 @@ class FitLoop:
             self._after_batch(plan, batch_idx, closes=closes, is_last=is_last)
             if self._stops():
                 break
+        else:
+            if not progress.is_last_batch:
+                self._end_early(plan)
         self._end_epoch(plan)
 
     def _after_batch(
@@ -288,6 +291,49 @@ class FitLoop:
             plan.schedulers.on_window(batch_idx)
         if plan.schedulers.has_epoch:
             plan.schedulers.on_last_batch(self.progress.epoch)
+
+    def _end_early(self, plan: FitPlan) -> None:
+        """End the epoch of a loader that has fewer batches than it said: what waits for the last batch is done now."""
+        trainer, progress = self._trainer, self.progress
+        count, planned = progress.batch, trainer.num_training_batches
+        if not count or self._stops():
+            return
+        rank_zero_warn(
+            f"The training loader ended after {count} batches, and its length (`len(loader)`, or the limit) said {planned}: "
+            f"the epoch ends here. Expected {planned} batches: let `__len__` tell the truth, or leave it out."
+        )
+        progress.is_last_batch = trainer.is_last_batch = True
+        batch_idx, window = count - 1, trainer.accumulate_grad_batches
+        if progress.window_open:
+            position = batch_idx % window + 1
+            length = min(window, planned - count + position)
+            plan.optimization.shorten_window(position, length / position)
+            plan.optimization.close_window(batch_idx)
+            progress.window_open = False
+            progress.windows += 1
+            plan.schedulers.on_window(batch_idx)
+        plan.schedulers.on_last_batch(progress.epoch)
+        every = trainer.val_check_batch
+        in_epoch = trainer.check_val_every_n_epoch is not None and every is not None
+        if (
+            in_epoch
+            and trainer.enable_validation
+            and self._validates_in(progress.epoch)
+            and planned // every > count // every
+        ):
+            # As for any validation, the last batch counts only when validation is over.
+            progress.batch, progress.total_batches, progress.windows = (
+                batch_idx,
+                progress.total_batches - 1,
+                progress.windows - 1,
+            )
+            self._validate(plan)
+            progress.batch, progress.total_batches, progress.windows = (
+                count,
+                progress.total_batches + 1,
+                progress.windows + 1,
+            )
+            progress.phase = "idle"
 
     # -- epochs
 
@@ -325,11 +371,6 @@ class FitLoop:
         """Close a window left open by a loader that ended early, call the epoch's last hooks, publish its metrics."""
         progress, sink = self.progress, plan.sink
         sink.batch = None
-        if progress.window_open and not self._stops():
-            window = self._trainer.accumulate_grad_batches
-            plan.optimization.close_short_window((progress.batch - 1) % window + 1, window)
-            progress.window_open = False
-            progress.windows += 1
         # The last step's values stay readable while the epoch's are computed. A validation that followed the last batch
         # took them over already, and what it logged is newer.
         row = self._row_at_validation
