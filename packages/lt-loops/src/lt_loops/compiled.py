@@ -32,8 +32,10 @@ def from_compiled(model: nn.Module) -> LightningModule:
             "of a LightningModule in its `__init__`."
         )
     for name in _METHODS:
-        compiled = wrapped.dynamo_ctx(getattr(module, name))
-        object.__setattr__(module, name, compiled)
+        function = getattr(module, name)
+        # In a second run with the same compiled module its methods are compiled already: torch keeps the plain ones.
+        function = getattr(function, "_torchdynamo_orig_callable", function)
+        object.__setattr__(module, name, wrapped.dynamo_ctx(function))
     return module
 
 

@@ -50,8 +50,7 @@ def resolve_components(accelerator: Any, strategy: Any, devices: Any, precision:
             name = "ddp" if strategy == "auto" else strategy
             resolved = StrategyRegistry.get(str(name).lower())
             resolved.accelerator = chosen
-            if isinstance(resolved, SingleDeviceStrategy):
-                resolved = _single(found, chosen, devices)
+            resolved.use_devices(found)
     if precisions:
         resolved.precision_plugin = precisions[0]
     elif precision is not None or not isinstance(strategy, Strategy):
@@ -61,17 +60,9 @@ def resolve_components(accelerator: Any, strategy: Any, devices: Any, precision:
     return resolved
 
 
-def _single(found: list[Any], accelerator: Any, devices: Any) -> SingleDeviceStrategy:
-    if len(found) > 1:
-        raise MisconfigurationException(
-            f"`Trainer(strategy='single_device', devices={devices!r})` names {len(found)} devices. Expected one: pass "
-            "`devices=1`."
-        )
-    return SingleDeviceStrategy(found[0], accelerator=accelerator)
-
-
 def _sort_plugins(plugins: Any) -> tuple[list[Precision], list[CheckpointIO]]:
-    listed = [] if plugins is None else list(plugins) if isinstance(plugins, Iterable) else [plugins]
+    several = isinstance(plugins, Iterable) and not isinstance(plugins, str)
+    listed = [] if plugins is None else list(plugins) if several else [plugins]
     precisions = [plugin for plugin in listed if isinstance(plugin, Precision)]
     checkpoint_ios = [plugin for plugin in listed if isinstance(plugin, CheckpointIO)]
     for plugin in listed:

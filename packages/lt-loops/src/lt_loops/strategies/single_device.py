@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lt_core.errors import MisconfigurationException
 from torch import Tensor
 
 from lt_loops.strategies.strategy import Strategy
@@ -47,6 +48,19 @@ class SingleDeviceStrategy(Strategy):
     def root_device(self) -> torch.device:
         """The device."""
         return self._root_device
+
+    def use_devices(self, devices: list[torch.device]) -> None:
+        """Take the one device.
+
+        Raises:
+            MisconfigurationException: There are several.
+        """
+        if len(devices) != 1:
+            raise MisconfigurationException(
+                f"`Trainer(strategy={self.strategy_name!r}, devices=…)` names {len(devices)} devices. Expected one: pass "
+                "`devices=1`."
+            )
+        self._root_device = devices[0]
 
     def barrier(self, name: str | None = None) -> None:
         """Return at once: there is nobody to wait for."""

@@ -117,6 +117,13 @@ class Strategy(ABC):
     def reduce_boolean_decision(self, decision: bool, all: bool = True) -> bool:  # noqa: A002, FBT001, FBT002 -- API
         """Agree on a decision: ``all`` processes must want it, or any."""
 
+    def use_devices(self, devices: list[torch.device]) -> None:
+        """Take the devices that the trainer found for a strategy made by its name.
+
+        Args:
+            devices: This node's devices. By default they are ignored: the strategy finds its own.
+        """
+
     # -- a run
 
     def connect(self, module: LightningModule) -> None:
