@@ -162,7 +162,8 @@ class RunData:
             counts = trainer.num_sanity_val_batches
         set_epoch(combined.flattened, trainer.current_epoch)
         if combined.mode != "sequential":
-            return [combined], [min(combined.num_batches, *counts) if counts else 0], True
+            longest = (min if combined.mode == "min_size" else max)(counts, default=0)
+            return [combined], [longest], True
         return combined.flattened, counts, False
 
     def prediction(self) -> tuple[list[Any], list[int | float]]:
