@@ -32,6 +32,7 @@ from lt_loops.log_writer import LogWriter
 from lt_loops.loops.evaluation_loop import EvaluationPlan
 from lt_loops.loops.fit_loop import FitPlan
 from lt_loops.optimization.automatic import AutomaticOptimization
+from lt_loops.optimization.loss import refuse_nan_loss
 from lt_loops.optimization.manual import ManualOptimization
 from lt_loops.optimization.schedulers import SchedulerStepper
 from lt_loops.profiling import HookProfiler
@@ -112,6 +113,7 @@ class Run:
         """Do everything up to the loop, in the documented order."""
         trainer, fn = self._trainer, self._fn
         trainer.state.fn, trainer.state.status, trainer.state.stage = fn, TrainerStatus.RUNNING, self._stage
+        trainer.received_sigterm = False
         module, data = self._collect()
         trainer.strategy.connect(module)
         brought = module.configure_callbacks() if is_overridden("configure_callbacks", module, LightningModule) else []
@@ -152,13 +154,19 @@ class Run:
         if isinstance(loaders[first], DataHooks) and not isinstance(loaders[first], nn.Module):
             if datamodule is not None:
                 raise MisconfigurationException(
-                    f"`Trainer.{self._fn}` got two data modules: {loaders[first]!r} and {datamodule!r}. Expected one."
+                    f"`Trainer.{self._fn}` got two data modules: {loaders[first]!r} and {datamodule!r}. Expected one: "
+                    "leave one out."
                 )
             datamodule, loaders[first] = loaders[first], None
         if datamodule is not None and any(value is not None for value in loaders.values()):
             raise MisconfigurationException(
                 f"`Trainer.{self._fn}` got loaders and a data module. Expected one of them: leave `dataloaders` or "
                 "`datamodule` out."
+            )
+        if datamodule is not None and not isinstance(datamodule, DataHooks):
+            raise MisconfigurationTypeError(
+                f"`Trainer.{self._fn}(datamodule=…)` got a {type(datamodule).__name__}. Expected a "
+                "`LightningDataModule`: pass loaders as `dataloaders` (`train_dataloaders`, `val_dataloaders` to fit)."
             )
         module = self._module_of(given.model)
         if self._fn == TrainerFn.FITTING:
@@ -177,12 +185,16 @@ class Run:
             return trainer.lightning_module
         if isinstance(model, torch._dynamo.OptimizedModule):  # noqa: SLF001 -- the type has no public name
             model = from_compiled(model)
+        if isinstance(model, type):
+            raise MisconfigurationTypeError(
+                f"`Trainer.{self._fn}` got the class {model.__name__} as its model. Expected an instance: write "
+                f"`{model.__name__}()`."
+            )
         if not isinstance(model, LightningModule):
             raise MisconfigurationTypeError(
-                f"`Trainer.{self._fn}` got {type(model).__name__} as its model. Expected a LightningModule: derive "
-                "from "
-                "`lt.LightningModule` (one that derives from another package's LightningModule is not one: use one "
-                "import style)."
+                f"`Trainer.{self._fn}` got a {type(model).__name__} as its model. Expected a LightningModule: derive "
+                "from `lt.LightningModule` (one that derives from another package's LightningModule is not one: use "
+                "one import style)."
             )
         return model
 
@@ -271,6 +283,8 @@ class Run:
         precision = trainer.strategy.precision_plugin
         precision.check_optimizers(setup.optimizers)
         step = resolve_step(trainer.strategy.step_function("training_step"), "training_step")
+        if trainer.arguments.detect_anomaly:
+            step = refuse_nan_loss(step)
         step = self._profile.wrap("training_step", trainer.strategy, step)
         steps = trainer.fit_loop.progress.steps
         if module.automatic_optimization:
@@ -385,7 +399,10 @@ class Run:
         name = f"{kind}_step"
         several = trainer.data.has_several(kind)
         for hook in (name, f"on_{kind}_batch_start", f"on_{kind}_batch_end"):
-            check_dataloader_idx(bind_hook(hook, module, LightningModule), hook, several=several)
+            check_dataloader_idx(bind_hook(hook, module, LightningModule), hook, module, several=several)
+            for callback in trainer.callbacks if hook != name else ():
+                bound = bind_hook(hook, callback, Callback)
+                check_dataloader_idx(bound, hook, callback, several=several)
         step = resolve_step(trainer.strategy.step_function(name), name)
         return EvaluationPlan(
             module=module,
@@ -425,7 +442,14 @@ class Run:
         trainer.state.status, trainer.state.stage = TrainerStatus.FINISHED, None
 
     def interrupt(self, error: BaseException) -> None:
-        """Tell everybody that the run was interrupted, and free what it holds."""
+        """Tell everybody that the run was interrupted, and free what it holds, also when somebody who is told fails."""
+        try:
+            self._tell(error)
+        finally:
+            self._free()
+            self._trainer.state.stage = None
+
+    def _tell(self, error: BaseException) -> None:
         trainer = self._trainer
         trainer.state.status = TrainerStatus.INTERRUPTED
         self._sink.fx = "on_exception"
@@ -440,8 +464,6 @@ class Run:
         trainer.strategy.on_exception(error)
         for logger in trainer.loggers:
             logger.finalize("failed")
-        self._free()
-        trainer.state.stage = None
 
     def _free(self) -> None:
         """Free the device, the loaders' workers and the signal handlers."""

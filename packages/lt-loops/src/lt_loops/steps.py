@@ -58,12 +58,13 @@ def resolve_step(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return lambda batch, *rest: function(batch)
 
 
-def check_dataloader_idx(function: Callable[..., Any] | None, name: str, *, several: bool) -> None:
+def check_dataloader_idx(function: Callable[..., Any] | None, name: str, owner: object, *, several: bool) -> None:
     """Check that a step or batch hook of an evaluation takes ``dataloader_idx`` exactly when it gets one.
 
     Args:
         function: The overriding method, None when nobody overrides it.
         name: Its name.
+        owner: Whose it is, for the message.
         several: Whether there are several loaders.
 
     Raises:
@@ -72,15 +73,15 @@ def check_dataloader_idx(function: Callable[..., Any] | None, name: str, *, seve
     if function is None:
         return
     parameters, variadic = _positional(function)
+    shown = f"`{type(owner).__name__}.{name}`"
     found = next((parameter for parameter in parameters if parameter.name == "dataloader_idx"), None)
     if several and found is None and not variadic:
         raise StepSignatureError(
-            f"There are several loaders, and `{name}` does not take `dataloader_idx`. Expected it as the last "
-            "argument: write "
-            f"`def {name}(self, …, dataloader_idx=0)`."
+            f"There are several loaders, and {shown} does not take `dataloader_idx`. Expected it as the last argument: "
+            f"write `def {name}(self, …, dataloader_idx=0)`."
         )
     if not several and found is not None and found.default is inspect.Parameter.empty:
         raise StepSignatureError(
-            f"There is one loader, and `{name}` demands `dataloader_idx`. Expected a default value: write "
+            f"There is one loader, and {shown} demands `dataloader_idx`. Expected a default value: write "
             f"`def {name}(self, …, dataloader_idx=0)`, or leave the argument out."
         )

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lt_core.errors import LtError, MisconfigurationException
+from lt_core.errors import MisconfigurationException
 from lt_core.hooks import HookCall, HookCalls, is_overridden
 from lt_core.module import LightningModule
 from lt_core.optimizer import LightningOptimizer
 from lt_core.rank_zero import WarningCache
+from lt_loops.optimization.loss import LossError, loss_problem
 from lt_loops.precision import Precision
 
 if TYPE_CHECKING:
@@ -26,13 +27,9 @@ if TYPE_CHECKING:
 
     from lt_core.log.sink import LogSink
 
-__all__ = ["AutomaticOptimization", "LossError", "needs_closure"]
+__all__ = ["AutomaticOptimization", "needs_closure"]
 
 _warnings = WarningCache()
-
-
-class LossError(LtError, RuntimeError):
-    """What ``training_step`` returned cannot be differentiated."""
 
 
 def needs_closure(optimizer: Optimizer) -> bool:
@@ -114,7 +111,8 @@ class AutomaticOptimization:
         self._wrapped = LightningOptimizer(optimizer, self._step_in_closure, [optimizer])
         self._batch: tuple[Any, int, bool, float] = (None, 0, True, 1)
         self.run: Callable[[Any, int, bool, bool, float], None]
-        if self._step_hook is not None or needs_closure(optimizer):
+        self._needs_closure = needs_closure(optimizer)
+        if self._step_hook is not None or self._needs_closure:
             self.run = self._run_closure
         elif precision.scales_loss:
             self.run = self._run_scaled
@@ -184,6 +182,12 @@ class AutomaticOptimization:
         outer, self._sink.fx = self._sink.fx, "training_step"
         self._differentiate(batch, batch_idx, opens, divisor)
         self._sink.fx = outer
+        if self.loss is None and self._needs_closure:
+            raise LossError(
+                f"`{type(self.module).__name__}.training_step` returned None, and `{type(self.optimizer).__name__}` "
+                "compares the losses of several evaluations. Expected a loss for each batch: return one, or leave the "
+                "batch out of the loader."
+            )
         return self.loss
 
     def _step_in_closure(self, optimizer: Optimizer, closure: Callable[[], Any] | None = None, **kwargs: Any) -> Any:
@@ -231,14 +235,15 @@ class AutomaticOptimization:
             )
             return None
         if isinstance(output, Mapping):
-            if "loss" not in output:
+            if output.get("loss") is None:
+                what = "under which there is None" if "loss" in output else "without `loss`"
                 raise MisconfigurationException(
-                    f"`training_step` returned a dict with the keys {list(output)}. Expected `loss` among them: return "
-                    "`{'loss': loss, …}` or the loss itself."
+                    f"`training_step` returned a dict with the keys {list(output)}, {what}. Expected the loss under "
+                    "`loss`: return `{'loss': loss, …}` or the loss itself, or None, not a dict, to skip the batch."
                 )
             self.extras = output
             loss = output["loss"]
-            if loss is None or isinstance(loss, Tensor):
+            if isinstance(loss, Tensor):
                 return loss
             output = loss
         raise MisconfigurationException(
@@ -270,7 +275,7 @@ class AutomaticOptimization:
             else:
                 loss.backward()
         except RuntimeError as error:
-            problem = _loss_problem(loss)
+            problem = loss_problem(loss, "The loss that `training_step` returned")
             if problem is not None:
                 raise LossError(problem) from error
             raise
@@ -330,21 +335,3 @@ def _module_hook(module: LightningModule, name: str, sink: LogSink) -> HookCall 
     if not is_overridden(name, module, LightningModule):
         return None
     return HookCall(name, (getattr(module, name),), sink)
-
-
-def _loss_problem(loss: Tensor) -> str | None:
-    """Say in the user's terms why ``loss`` has no backward pass, or None when that is not the reason."""
-    if not loss.requires_grad:
-        return (
-            "The loss that `training_step` returned does not require a gradient. Expected a value computed from the "
-            "module's "
-            "parameters: do not detach it, leave `torch.no_grad()`, and make sure that some parameter requires a "
-            "gradient."
-        )
-    if loss.numel() != 1:
-        return (
-            f"The loss that `training_step` returned has the shape {tuple(loss.shape)}. Expected a single number: "
-            "reduce it, "
-            "for example with `loss.mean()`."
-        )
-    return None

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from lt_core.errors import MisconfigurationException
 from lt_core.optimizer import LightningOptimizer
+from lt_loops.optimization.loss import LossError, loss_problem
 
 if TYPE_CHECKING:
     from lt_core.hooks import HookCalls
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from lt_loops.precision import Precision
 
 __all__ = ["ManualOptimization"]
+
+_GIVEN = "The loss that `manual_backward` got"
 
 
 class ManualOptimization:
@@ -69,13 +72,28 @@ class ManualOptimization:
         else:
             with context:
                 self._output = self._step(batch, batch_idx)
+        output = self._output
+        if not (output is None or isinstance(output, (Tensor, Mapping))):
+            raise MisconfigurationException(
+                f"`training_step` returned {output!r}, a {type(output).__name__}. Expected a tensor, a dict or None in "
+                "manual optimisation: return the loss, or nothing."
+            )
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Run one backward pass through precision and hooks."""
+        if not isinstance(loss, Tensor):
+            raise LossError(loss_problem(loss, _GIVEN))
         loss = self._precision.pre_backward(loss, self._module)
         if self._before_backward is not None:
             self._before_backward(loss)
-        self._precision.backward(loss, self._module, *args, **kwargs)
+        try:
+            self._precision.backward(loss, self._module, *args, **kwargs)
+        except RuntimeError as error:
+            # A loss of several numbers is right where its gradient is passed along: only torch can tell.
+            problem = loss_problem(loss, _GIVEN)
+            if problem is not None and not args and not kwargs:
+                raise LossError(problem) from error
+            raise
         if self._after_backward is not None:
             self._after_backward()
 
@@ -115,11 +133,5 @@ class ManualOptimization:
             return {}
         if isinstance(output, Tensor):
             return {"loss": output.detach()}
-        if isinstance(output, Mapping):
-            loss = output.get("loss")
-            return {**output, "loss": loss.detach()} if isinstance(loss, Tensor) else dict(output)
-        raise MisconfigurationException(
-            f"`training_step` returned {output!r}, a {type(output).__name__}. Expected a tensor, a dict or None in "
-            "manual "
-            "optimisation."
-        )
+        loss = output.get("loss")
+        return {**output, "loss": loss.detach()} if isinstance(loss, Tensor) else dict(output)
