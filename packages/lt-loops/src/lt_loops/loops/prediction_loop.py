@@ -46,20 +46,20 @@ class PredictionLoop:
         self.predictions = [[] for _ in loaders]
         if not any(limits):
             return [] if keep else None
-        modes = ModeKeeper(plan.module)
-        if hooks["on_predict_model_eval"] is not None:
-            hooks["on_predict_model_eval"]()
-        else:
-            trainer.model.eval()
-        for name in ("on_predict_start", "on_predict_epoch_start"):
-            if (hook := hooks[name]) is not None:
-                hook()
-        for index, (loader, limit) in enumerate(zip(loaders, limits, strict=True)):
-            self._run_loader(plan, loader, limit, index, (index,) if len(loaders) > 1 else (), keep=keep)
-        for name in ("on_predict_epoch_end", "on_predict_end"):
-            if (hook := hooks[name]) is not None:
-                hook()
-        modes.restore()
+        with ModeKeeper(plan.module) as modes:
+            if hooks["on_predict_model_eval"] is not None:
+                hooks["on_predict_model_eval"]()
+            else:
+                trainer.model.eval()
+            for name in ("on_predict_start", "on_predict_epoch_start"):
+                if (hook := hooks[name]) is not None:
+                    hook()
+            for index, (loader, limit) in enumerate(zip(loaders, limits, strict=True)):
+                self._run_loader(plan, loader, limit, index, (index,) if len(loaders) > 1 else (), keep=keep)
+            for name in ("on_predict_epoch_end", "on_predict_end"):
+                if (hook := hooks[name]) is not None:
+                    hook()
+            modes.restore()
         if not keep:
             return None
         return self.predictions[0] if len(loaders) == 1 else list(self.predictions)

@@ -60,7 +60,7 @@ def refuse_nan_loss(step: Callable[[Any, int], Any]) -> Callable[[Any, int], Any
             raise LossError(
                 f"The loss that `training_step` returned for batch {batch_idx} is NaN, and `detect_anomaly=True` was "
                 "asked for. Expected a number. If the error above this one names an operation, that one made it; "
-                "otherwise look for NaN in the batch, the logarithm or root of a negative number, and a division by zero."
+                "otherwise look for NaN in the batch, the logarithm or root of a negative number, a division by zero."
             ) from _anomaly_of(loss)
         return output
 
