@@ -33,7 +33,8 @@ def build_loggers(given: Any, arguments: Arguments) -> list[Any]:
             return [DummyLogger()]
         factory = require_role("logger", "`Trainer(logger=True)`") if given else load_role("logger")
         return [] if factory is None else [factory(arguments.default_root_dir)]
-    loggers = list(given) if isinstance(given, Iterable) and not isinstance(given, LoggerProtocol) else [given]
+    is_one = isinstance(given, (str, LoggerProtocol)) or not isinstance(given, Iterable)
+    loggers = [given] if is_one else list(given)
     for logger in loggers:
         if isinstance(logger, type) or not isinstance(logger, LoggerProtocol):
             raise MisconfigurationTypeError(

@@ -447,6 +447,7 @@ class Run:
             self._tell(error)
         finally:
             self._free()
+            self._trainer.fit_loop.resume = None  # what was not restored yet is not the next run's
             self._trainer.state.stage = None
 
     def _tell(self, error: BaseException) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lt_core.errors import SIGTERMException
+from lt_core.errors import MisconfigurationException, SIGTERMException
 from lt_core.rank_zero import WarningCache, rank_zero_info, rank_zero_warn
 from lt_core.seed import isolate_rng, restore_random_states
 from lt_core.state import RunningStage
@@ -296,7 +296,10 @@ class FitLoop:
         """End the epoch of a loader that has fewer batches than it said: what waits for the last batch is done now."""
         trainer, progress = self._trainer, self.progress
         count, planned = progress.batch, trainer.num_training_batches
-        if not count or self._stops():
+        if self._stops():
+            return
+        if not count:
+            self._say_epoch_is_empty()
             return
         rank_zero_warn(
             f"The training loader ended after {count} batches, and its length (`len(loader)`, or the limit) said {planned}: "
@@ -512,6 +515,15 @@ class FitLoop:
             rank_zero_info(f"`Trainer.fit` stopped: `max_steps={self.max_steps}` reached.")
             return True
         return self._stops()
+
+    def _say_epoch_is_empty(self) -> None:
+        problem = (
+            f"The training loader yielded no batch in epoch {self.progress.epoch}. Expected at least one in each epoch: an "
+            "iterator or generator can be read once only, pass a list, a DataLoader or what else can be read again."
+        )
+        if self.max_epochs == -1:  # steps and time are counted by batches: nothing would ever end the run
+            raise MisconfigurationException(problem)
+        rank_zero_warn(problem)
 
     def _say_batch_is_none(self) -> None:
         _warnings.warn("The training loader yielded None: the batch is skipped. Expected a batch from each iteration.")
