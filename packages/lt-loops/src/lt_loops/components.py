@@ -48,6 +48,11 @@ def resolve_components(accelerator: Any, strategy: Any, devices: Any, precision:
             resolved = SingleDeviceStrategy(found[0], accelerator=chosen)
         else:
             name = "ddp" if strategy == "auto" else strategy
+            if strategy == "auto" and name not in StrategyRegistry:
+                raise MisconfigurationValueError(
+                    f"`Trainer(devices={devices!r})` asks for {len(found)} devices, and no installed package has the "
+                    "strategy 'ddp' that would use them. Expected one device: pass `devices=1`, or a `strategy` of yours."
+                )
             resolved = StrategyRegistry.get(str(name).lower())
             resolved.accelerator = chosen
             resolved.use_devices(found)

@@ -518,8 +518,8 @@ class FitLoop:
 
     def _say_epoch_is_empty(self) -> None:
         problem = (
-            f"The training loader yielded no batch in epoch {self.progress.epoch}. Expected at least one in each epoch: an "
-            "iterator or generator can be read once only, pass a list, a DataLoader or what else can be read again."
+            f"The training loader yielded no batch in epoch {self.progress.epoch}. Expected at least one in each "
+            "epoch: an iterator or generator can be read once only, pass a DataLoader or what else can be read again."
         )
         if self.max_epochs == -1:  # steps and time are counted by batches: nothing would ever end the run
             raise MisconfigurationException(problem)
