@@ -51,7 +51,7 @@ def resolve_components(accelerator: Any, strategy: Any, devices: Any, precision:
             if strategy == "auto" and name not in StrategyRegistry:
                 raise MisconfigurationValueError(
                     f"`Trainer(devices={devices!r})` asks for {len(found)} devices, and no installed package has the "
-                    "strategy 'ddp' that would use them. Expected one device: pass `devices=1`, or a `strategy` of yours."
+                    "strategy 'ddp' that would use them. Expected one device: pass `devices=1`, or a `strategy`."
                 )
             resolved = StrategyRegistry.get(str(name).lower())
             resolved.accelerator = chosen
