@@ -267,6 +267,9 @@ class Run:
             return None
         rank_zero_info(f"Restoring states from the checkpoint at {self.ckpt_path}")
         checkpoint = trainer.strategy.load_checkpoint(self.ckpt_path, weights_only=self._given.weights_only)
+        precision = trainer.strategy.precision_plugin
+        if precision.converts_before_loading:
+            precision.convert_module(module)
         restore_module(module, checkpoint)
         if trainer.datamodule is not None:
             restore_datamodule(trainer.datamodule, checkpoint)

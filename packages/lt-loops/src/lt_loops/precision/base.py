@@ -31,6 +31,8 @@ class Precision:
         scales_loss: Whether the loss is multiplied before the backward pass, so that gradients must be unscaled
             before anybody looks at them.
         converts_input: Whether `convert_input` does anything.
+        converts_before_loading: Whether a checkpoint's weights are loaded into the converted module, because the module
+            as it was made would round them.
 
     Example:
         >>> Precision().precision, Precision().step_context() is None
@@ -40,6 +42,7 @@ class Precision:
     precision: str = "32-true"
     scales_loss: bool = False
     converts_input: ClassVar[bool] = False
+    converts_before_loading: ClassVar[bool] = False
 
     # -- module and data
 

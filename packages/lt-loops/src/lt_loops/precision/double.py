@@ -28,6 +28,7 @@ class DoublePrecision(Precision):
 
     precision: str = "64-true"
     converts_input: ClassVar[bool] = True
+    converts_before_loading: ClassVar[bool] = True
 
     def convert_module(self, module: nn.Module) -> nn.Module:
         return module.double()
