@@ -173,3 +173,17 @@ def test_going_on_for_more_epochs_gives_the_bits_of_a_longer_run(quiet: Any, tmp
     resumed = run(quiet, [], path)
 
     assert_continues(whole, resumed)
+
+
+def test_a_file_without_our_own_entry_goes_on_by_its_counters(quiet: Any, tmp_path: Path) -> None:
+    """Files in the common layout of other origin know how many batches were used; the rest of the epoch is run."""
+    path = tmp_path / "at.ckpt"
+    whole, _, _ = run(quiet, [SaveAt("on_train_batch_end", 8, path)])
+    content = torch.load(path, weights_only=True)
+    del content["lt"]
+    torch.save(content, path)
+
+    resumed, _, _ = run(quiet, [], path)
+
+    assert resumed.global_step == whole.global_step
+    assert resumed.current_epoch == whole.current_epoch

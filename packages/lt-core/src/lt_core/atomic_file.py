@@ -54,6 +54,7 @@ def replacing_file(target: Path) -> Iterator[IO[bytes]]:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> folder = tempfile.TemporaryDirectory()
         >>> target = Path(folder.name, "notes.txt")
         >>> with replacing_file(target) as file:

@@ -21,6 +21,7 @@ class MetricsBoard:
         sink: Where values are logged.
 
     Example:
+        >>> from lt_core.log.sink import LogSink
         >>> MetricsBoard(LogSink()).callback_metrics
         {}
     """

@@ -166,8 +166,11 @@ class EpochBatches(Iterator[Any]):
         Raises:
             CheckpointError: The loader ends before the saved position.
         """
-        self._at_start = state["start"]
-        self._restore(state["start"])
+        if "start" in state:
+            self._at_start = state["start"]
+            self._restore(state["start"])
+        else:  # a file of another origin tells how many batches were used, and nothing of their order
+            self._at_start = self._states()
         for member, restart in zip(self._recorded, state.get("restarts", [None] * len(self._recorded)), strict=True):
             member.begin(restart)
         ahead = state.get("ahead")
@@ -187,7 +190,8 @@ class EpochBatches(Iterator[Any]):
                 self._own.restore(ahead["own"])
             self._look_ahead()
             self.is_last = self._ahead is _END
-        self._own.restore(state["own"])
+        if "own" in state:
+            self._own.restore(state["own"])
 
     def _states(self) -> dict[str, Any]:
         return {"random": RawStates(), "own": self._own.states()}
