@@ -125,6 +125,9 @@ class Run:
         self.ckpt_path = choose_checkpoint(
             trainer, fn, self._given.ckpt_path, trainer.assigned_ckpt_path, model_given=self._given.model is not None
         )
+        trainer.loaded_ckpt_path = self.ckpt_path
+        if self._given.ckpt_path is not None:
+            trainer.assigned_ckpt_path = None
         trainer.strategy.setup_environment()
         rank_zero_only.rank = trainer.global_rank
         trainer.profiler.setup(str(fn), trainer.local_rank if trainer.world_size > 1 else None, trainer.log_dir)

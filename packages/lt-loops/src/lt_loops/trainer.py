@@ -103,6 +103,7 @@ class Trainer(TrainerBase):
         should_stop: Set it to True to stop training after the running batch.
         fitted: The module that was fitted last; fitting it again goes on, fitting another begins from zero.
         assigned_ckpt_path: What was assigned to `ckpt_path`.
+        loaded_ckpt_path: The checkpoint that the last run was loaded from, None for none.
 
     Raises:
         MisconfigurationException: Arguments contradict each other or are out of range.
@@ -137,6 +138,7 @@ class Trainer(TrainerBase):
     data: RunData
     fitted: LightningModule | None
     assigned_ckpt_path: str | None
+    loaded_ckpt_path: str | None
     val_check_seconds: float | None
     _run: Run | None
 
@@ -210,6 +212,7 @@ class Trainer(TrainerBase):
         self.data = RunData(self)
         self.fitted = None
         self.assigned_ckpt_path = None
+        self.loaded_ckpt_path = None
         self._run = None
         _apply_determinism(arguments)
 
@@ -594,12 +597,12 @@ class Trainer(TrainerBase):
 
     @property
     def ckpt_path(self) -> str | None:
-        """The checkpoint that the current run was loaded from; set it to be used by the following runs."""
-        return self._run.ckpt_path if self._run is not None else self.assigned_ckpt_path
+        """The checkpoint that the current or last run was loaded from; set it to be used by the following runs."""
+        return self.loaded_ckpt_path
 
     @ckpt_path.setter
     def ckpt_path(self, path: str | None) -> None:
-        self.assigned_ckpt_path = path
+        self.assigned_ckpt_path = self.loaded_ckpt_path = path
         if self._run is not None:
             self._run.ckpt_path = path
 
