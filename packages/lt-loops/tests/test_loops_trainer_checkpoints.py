@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
 from lt_core import Checkpoint, LightningModule
 from lt_core.errors import MisconfigurationException
 from lt_loops import Trainer
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 Make = Callable[..., Trainer]
 
@@ -63,7 +64,9 @@ def make(tmp_path: Path) -> Make:
     def trainer(*callbacks: Any, **arguments: Any) -> Trainer:
         defaults: dict[str, Any] = {"max_epochs": 2, "enable_progress_bar": False, "enable_model_summary": False}
         found = list(callbacks) or [Keeps(tmp_path)]
-        return Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path, callbacks=found, **{**defaults, **arguments})
+        return Trainer(
+            accelerator="cpu", logger=False, default_root_dir=tmp_path, callbacks=found, **{**defaults, **arguments}
+        )
 
     return trainer
 
@@ -234,7 +237,9 @@ def test_clipping_by_hand_to_another_value_than_the_trainers_is_an_error(make: M
     """One of the two values is a mistake."""
 
     class Clips(Model):
-        def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None) -> None:
+        def configure_gradient_clipping(
+            self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+        ) -> None:
             self.clip_gradients(optimizer, gradient_clip_val=0.5)
 
     with pytest.raises(MisconfigurationException, match="differs"):

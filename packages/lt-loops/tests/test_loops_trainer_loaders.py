@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
 from lt_core import LightningModule
 from lt_core.combined_loader import CombinedLoader
 from lt_core.data_hooks import DataHooks
 from lt_core.errors import MisconfigurationException
 from lt_loops import Trainer
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 Make = Callable[..., Trainer]
 
@@ -302,7 +303,7 @@ def test_a_sampler_is_told_each_epoch(quiet: Make) -> None:
     """So that a distributed or seeded order changes."""
 
     class Sampler(torch.utils.data.SequentialSampler):
-        epochs: list[int] = []  # noqa: RUF012 -- shared on purpose
+        epochs: ClassVar[list[int]] = []
 
         def set_epoch(self, epoch: int) -> None:
             self.epochs.append(epoch)
@@ -324,7 +325,9 @@ class Modes(Model):
         self.modes: dict[str, Any] = {}
 
     def note(self, stage: str) -> None:
-        self.modes.setdefault(stage, (self.training, self.layer.training, self.frozen.training, self.frozen[1].training))
+        self.modes.setdefault(
+            stage, (self.training, self.layer.training, self.frozen.training, self.frozen[1].training)
+        )
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         self.note(f"train {self.current_epoch}")

@@ -283,11 +283,11 @@ def test_extras_of_a_training_step_reach_the_batch_end(quiet: Make) -> None:
 def test_without_an_optimizer_the_steps_still_run(quiet: Make) -> None:
     """`configure_optimizers` returns None: a warning, gradients, and no update."""
 
-    class None_(Model):
+    class Untrained(Model):
         def configure_optimizers(self) -> Any:
             return None
 
-    model = None_()
+    model = Untrained()
     trainer = quiet(max_epochs=1)
 
     with pytest.warns(UserWarning, match="configure_optimizers"):
@@ -461,7 +461,7 @@ def test_a_manual_step_takes_a_closure_and_tells_the_hooks(quiet: Make) -> None:
 
     class Closure(Manual):
         def training_step(self, batch: Tensor, batch_idx: int) -> Any:
-            optimizer, other = self.optimizers()
+            optimizer, _other = self.optimizers()
             assert isinstance(optimizer, LightningOptimizer)
             assert not isinstance(self.optimizers(use_pl_optimizer=False)[1], LightningOptimizer)
 
@@ -636,7 +636,7 @@ def test_manual_optimisation_scales_as_well(quiet: Make) -> None:
             return [torch.optim.SGD(layer.parameters(), lr=0.1) for layer in (self.layer, self.other)]
 
         def training_step(self, batch: Tensor, batch_idx: int) -> None:  # type: ignore[override]
-            for optimizer, layer in zip(self.optimizers(), (self.layer, self.other)):
+            for optimizer, layer in zip(self.optimizers(), (self.layer, self.other), strict=False):
                 optimizer.zero_grad()
                 self.manual_backward(layer(batch).float().sum())
                 optimizer.step()

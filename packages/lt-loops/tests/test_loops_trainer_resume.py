@@ -1,4 +1,4 @@
-"""Resumed runs end with the bits of unbroken ones also with metric objects, scalers, half precision, schedulers, workers."""
+"""Resumed runs end with the same bits: with metric objects, scalers, other precisions, schedulers, workers, streams."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from lt_core import Callback, LightningModule
-from lt_loops import Trainer
-from lt_loops.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from lt_core import Callback, LightningModule
+from lt_loops import Trainer
+from lt_loops.precision import MixedPrecision
 
 Make = Callable[..., Trainer]
 
@@ -58,7 +59,11 @@ class Model(LightningModule):
 
 
 def check(
-    make: Make, path: Path, model: Callable[[], LightningModule], batch: int, arguments: Callable[[], dict[str, Any]] = dict
+    make: Make,
+    path: Path,
+    model: Callable[[], LightningModule],
+    batch: int,
+    arguments: Callable[[], dict[str, Any]] = dict,
 ) -> tuple[tuple[Trainer, Any], tuple[Trainer, Any]]:
     """Train two epochs at once, and again from a file written at ``batch``; compare weights, optimizers, metrics."""
     runs = []
@@ -74,9 +79,9 @@ def check(
         trainer.fit(module, ckpt_path=ckpt_path)
         runs.append((trainer, module))
     whole, resumed = runs
-    for mine, theirs in zip(whole[1].parameters(), resumed[1].parameters()):
+    for mine, theirs in zip(whole[1].parameters(), resumed[1].parameters(), strict=False):
         assert torch.equal(mine, theirs)
-    for mine, theirs in zip(whole[0].optimizers, resumed[0].optimizers):
+    for mine, theirs in zip(whole[0].optimizers, resumed[0].optimizers, strict=False):
         assert str(mine.state_dict()) == str(theirs.state_dict())
     values = [{name: value.item() for name, value in trainer.callback_metrics.items()} for trainer, _ in runs]
     assert values[0] == values[1]
@@ -126,7 +131,11 @@ class Scheduled(Model):
             {"scheduler": StepLR(optimizer, 2, gamma=0.9), "interval": "step", "frequency": 2},
             {"scheduler": CosineAnnealingLR(optimizer, 10), "interval": "epoch"},
             {"scheduler": ReduceLROnPlateau(optimizer, patience=0, threshold=9.0), "monitor": "loss_epoch"},
-            {"scheduler": ReduceLROnPlateau(optimizer, patience=1, factor=0.9), "monitor": "loss_step", "interval": "step"},
+            {
+                "scheduler": ReduceLROnPlateau(optimizer, patience=1, factor=0.9),
+                "monitor": "loss_step",
+                "interval": "step",
+            },
         ]
 
 
@@ -135,7 +144,10 @@ def test_several_schedulers_resume_exactly(quiet: Make, tmp_path: Path, batch: i
     """By step, by epoch, and after a metric."""
     whole, resumed = check(quiet, tmp_path / "x.ckpt", Scheduled, batch)
 
-    states = [[str(config.scheduler.state_dict()) for config in trainer.lr_scheduler_configs] for trainer, _ in (whole, resumed)]
+    states = [
+        [str(config.scheduler.state_dict()) for config in trainer.lr_scheduler_configs]
+        for trainer, _ in (whole, resumed)
+    ]
     assert states[0] == states[1]
 
 
@@ -145,7 +157,7 @@ class TwoOptimizers(Model):
         self.automatic_optimization = False
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Any:
-        for optimizer, scheduler in zip(self.optimizers(), self.lr_schedulers()):
+        for optimizer, scheduler in zip(self.optimizers(), self.lr_schedulers(), strict=False):
             optimizer.zero_grad()
             loss = self.net(batch).square().mean()
             self.manual_backward(loss)
@@ -154,7 +166,10 @@ class TwoOptimizers(Model):
         self.log("loss", loss, on_step=True, on_epoch=True)
 
     def configure_optimizers(self) -> Any:
-        optimizers = [torch.optim.Adam(self.net[0].parameters()), torch.optim.SGD(self.net[2].parameters(), 0.1, momentum=0.9)]
+        optimizers = [
+            torch.optim.Adam(self.net[0].parameters()),
+            torch.optim.SGD(self.net[2].parameters(), 0.1, momentum=0.9),
+        ]
         return optimizers, [StepLR(optimizer, 3) for optimizer in optimizers]
 
 
@@ -242,7 +257,7 @@ def test_workers_draw_the_same_after_a_resume(quiet: Make, tmp_path: Path) -> No
     whole, resumed = check(quiet, tmp_path / "x.ckpt", Workers, 3)
 
     assert len(resumed[1].batches) == 10 - 3
-    for mine, theirs in zip(whole[1].batches[3:], resumed[1].batches):
+    for mine, theirs in zip(whole[1].batches[3:], resumed[1].batches, strict=False):
         assert torch.equal(mine, theirs)
 
 
@@ -262,7 +277,7 @@ def test_a_stream_resumes_exactly(quiet: Make, tmp_path: Path, batch: int, windo
     """It is read again up to where it was; a short window at its end included."""
     whole, resumed = check(quiet, tmp_path / "x.ckpt", Streams, batch, lambda: {"accumulate_grad_batches": window})
 
-    for mine, theirs in zip(reversed(whole[1].batches), reversed(resumed[1].batches)):
+    for mine, theirs in zip(reversed(whole[1].batches), reversed(resumed[1].batches), strict=False):
         assert torch.equal(mine, theirs)
 
 

@@ -6,10 +6,13 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
 from lt_core import Callback, LightningModule
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError, MissingPackageError
 from lt_loops import Trainer
@@ -17,8 +20,6 @@ from lt_loops.checkpoint_io import TorchCheckpointIO
 from lt_loops.precision import Precision
 from lt_loops.profilers import AdvancedProfiler, SimpleProfiler
 from lt_loops.strategies import SingleDeviceStrategy, StrategyRegistry
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 Make = Callable[..., Trainer]
 
@@ -83,7 +84,13 @@ def test_evaluation_runs_without_gradients(quiet: Make, *, inference_mode: bool)
     run_all(quiet(max_epochs=1, inference_mode=inference_mode), model)
 
     outside = (False, inference_mode)
-    expected = {"train": (True, False), "in fit": (False, False), "validation": outside, "test": outside, "predict": outside}
+    expected = {
+        "train": (True, False),
+        "in fit": (False, False),
+        "validation": outside,
+        "test": outside,
+        "predict": outside,
+    }
     assert model.seen == expected
     assert torch.is_grad_enabled()
 
@@ -128,7 +135,9 @@ def _torch_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_torch_settings")
-@pytest.mark.parametrize(("value", "enabled", "warn_only"), [(True, True, False), (False, False, False), ("warn", True, True)])
+@pytest.mark.parametrize(
+    ("value", "enabled", "warn_only"), [(True, True, False), (False, False, False), ("warn", True, True)]
+)
 def test_deterministic_sets_torchs_algorithms(quiet: Make, value: Any, *, enabled: bool, warn_only: bool) -> None:
     """True, False and "warn" are told to torch; cuBLAS gets its workspace."""
     quiet(deterministic=value)
@@ -214,7 +223,12 @@ def test_the_root_folder_is_the_current_one_unless_told_otherwise(
 
 @pytest.mark.parametrize(
     ("argument", "package"),
-    [("logger", "lt-loggers"), ("enable_checkpointing", "lt-callbacks"), ("enable_progress_bar", "lt-callbacks"), ("enable_model_summary", "lt-callbacks")],
+    [
+        ("logger", "lt-loggers"),
+        ("enable_checkpointing", "lt-callbacks"),
+        ("enable_progress_bar", "lt-callbacks"),
+        ("enable_model_summary", "lt-callbacks"),
+    ],
 )
 def test_a_default_that_is_asked_for_and_not_installed_is_an_error_with_the_install_line(
     quiet: Make, monkeypatch: pytest.MonkeyPatch, argument: str, package: str
@@ -333,7 +347,8 @@ def test_plugins_take_the_place_of_the_defaults(quiet: Make, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("plugins", "message"), [([Files(), Files()], "several"), ([3], "3"), ("fast", "fast"), ([Precision(), Doubling()], "several")]
+    ("plugins", "message"),
+    [([Files(), Files()], "several"), ([3], "3"), ("fast", "fast"), ([Precision(), Doubling()], "several")],
 )
 def test_wrong_plugins_are_errors(quiet: Make, plugins: Any, message: str) -> None:
     """One of a kind at most, and only kinds that there are."""
@@ -345,7 +360,7 @@ class Theirs(SingleDeviceStrategy):
     """What another package may bring."""
 
     strategy_name = "theirs"
-    steps: list[str] = []  # noqa: RUF012 -- shared on purpose
+    steps: ClassVar[list[str]] = []
 
     def step_function(self, name: str) -> Callable[..., Any]:
         function = super().step_function(name)
@@ -459,7 +474,7 @@ def test_a_compiled_module_is_taken_and_its_steps_run_compiled(quiet: Make) -> N
     assert trainer.lightning_module is model
     assert trainer.global_step == 2
     assert frames
-    assert model.training_step._torchdynamo_orig_callable == Plain.training_step.__get__(model)  # noqa: SLF001 -- torch's
+    assert model.training_step._torchdynamo_orig_callable == Plain.training_step.__get__(model)
 
 
 def test_a_compiled_module_learns_what_a_plain_one_learns(quiet: Make) -> None:

@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
 from lt_core import Callback, LightningModule
 from lt_core.data_hooks import DataHooks
 from lt_core.errors import SIGTERMException
 from lt_core.logger import Logger
 from lt_loops import Trainer
 from lt_loops.strategies import SingleDeviceStrategy
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 Make = Callable[..., Trainer]
 
@@ -121,7 +122,13 @@ class OwnStrategy(SingleDeviceStrategy):
         super().teardown()
 
 
-STAGES = {"train": "train", "validation": "validate", "test": "test", "predict": "predict", "configure_optimizers": "train"}
+STAGES = {
+    "train": "train",
+    "validation": "validate",
+    "test": "test",
+    "predict": "predict",
+    "configure_optimizers": "train",
+}
 
 
 @pytest.mark.parametrize("where", list(STAGES))
@@ -194,7 +201,9 @@ def test_a_callback_that_fails_while_it_is_told_does_not_hide_the_error(quiet: M
     assert trainer.state.stage is None
 
 
-@pytest.mark.parametrize("hook", ["on_train_batch_start", "on_train_batch_end", "on_train_epoch_end", "on_validation_end"])
+@pytest.mark.parametrize(
+    "hook", ["on_train_batch_start", "on_train_batch_end", "on_train_epoch_end", "on_validation_end"]
+)
 @pytest.mark.filterwarnings("ignore:.*no validation loader.*:UserWarning")
 def test_a_stop_request_ends_training_soon_wherever_it_is_made(quiet: Make, hook: str) -> None:
     """After the running batch or epoch, with all closing hooks."""

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
 from lt_core import Callback, Checkpoint, LightningModule
 from lt_core.data_hooks import DataHooks
 from lt_core.errors import CheckpointError, MisconfigurationException
@@ -18,8 +21,6 @@ from lt_core.state import RunningStage, TrainerFn, TrainerStatus
 from lt_loops import Trainer
 from lt_loops.accelerators import CPUAccelerator
 from lt_loops.precision import MixedPrecision
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
 
 Make = Callable[..., Trainer]
 
@@ -92,7 +93,9 @@ def test_a_new_trainer_can_be_asked_everything(quiet: Make, tmp_path: Path) -> N
 
 def test_plain_settings_are_readable_attributes(quiet: Make) -> None:
     """Under the names of the arguments, resolved."""
-    trainer = quiet(accumulate_grad_batches=2, gradient_clip_val=0.5, gradient_clip_algorithm="value", fast_dev_run=False)
+    trainer = quiet(
+        accumulate_grad_batches=2, gradient_clip_val=0.5, gradient_clip_algorithm="value", fast_dev_run=False
+    )
 
     expected = {
         "accumulate_grad_batches": 2,
@@ -129,7 +132,11 @@ class Reads(Callback):
             (
                 str(trainer.state.fn),
                 str(trainer.state.stage),
-                [n for n in ("training", "validating", "testing", "predicting", "sanity_checking", "evaluating") if getattr(trainer, n)],
+                [
+                    n
+                    for n in ("training", "validating", "testing", "predicting", "sanity_checking", "evaluating")
+                    if getattr(trainer, n)
+                ],
                 (trainer.current_epoch, trainer.global_step, trainer.is_last_batch),
             ),
         )
@@ -139,7 +146,12 @@ class Reads(Callback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self.note(trainer, "train start")
-        self.numbers = (trainer.num_training_batches, trainer.num_val_batches, trainer.num_sanity_val_batches, trainer.val_check_batch)
+        self.numbers = (
+            trainer.num_training_batches,
+            trainer.num_val_batches,
+            trainer.num_sanity_val_batches,
+            trainer.val_check_batch,
+        )
         self.found = (trainer.enable_validation, trainer.model is pl_module, trainer.lightning_module is pl_module)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -268,7 +280,9 @@ def test_printing_goes_above_the_progress_bar(make_plain: Make, capsys: pytest.C
     make_plain(callbacks=[bar], max_steps=1, logger=False, enable_checkpointing=False, enable_model_summary=False).fit(
         Prints(), loader(), loader(1)
     )
-    make_plain(logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False).print("bare", end="!")
+    make_plain(logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False).print(
+        "bare", end="!"
+    )
 
     assert bar.lines == ["from module", "from trainer"]
     assert capsys.readouterr().out.endswith("bare!")
@@ -317,7 +331,9 @@ def test_hyperparameters_are_logged_at_the_start(quiet: Make, *, enabled: bool) 
     """Unless `enable_autolog_hparams` is off."""
     rows = Rows("saves")
 
-    quiet(max_steps=1, logger=rows, enable_autolog_hparams=enabled, log_every_n_steps=1).fit(Model(4), loader(), loader(1))
+    quiet(max_steps=1, logger=rows, enable_autolog_hparams=enabled, log_every_n_steps=1).fit(
+        Model(4), loader(), loader(1)
+    )
 
     assert ({"width": 4} in rows.rows) is enabled
 
@@ -499,7 +515,15 @@ def test_a_checkpoint_has_the_known_layout(quiet: Make, tmp_path: Path) -> None:
     trainer.save_checkpoint(tmp_path / "weights.ckpt", weights_only=True)
 
     whole, weights = (torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("whole", "weights"))
-    small = {"epoch", "global_step", "pytorch-lightning_version", "state_dict", "loops", "hparams_name", "hyper_parameters"}
+    small = {
+        "epoch",
+        "global_step",
+        "pytorch-lightning_version",
+        "state_dict",
+        "loops",
+        "hparams_name",
+        "hyper_parameters",
+    }
     large = {"callbacks", "optimizer_states", "lr_schedulers", "theirs"}
     assert small | large <= set(whole)
     assert small == set(weights)

@@ -302,8 +302,8 @@ class FitLoop:
             self._say_epoch_is_empty()
             return
         rank_zero_warn(
-            f"The training loader ended after {count} batches, and its length (`len(loader)`, or the limit) said {planned}: "
-            f"the epoch ends here. Expected {planned} batches: let `__len__` tell the truth, or leave it out."
+            f"The training loader ended after {count} batches, and its length (`len(loader)`, or the limit) said "
+            f"{planned}: the epoch ends here. Expected {planned} batches: let `__len__` tell the truth or leave it out."
         )
         progress.is_last_batch = trainer.is_last_batch = True
         batch_idx, window = count - 1, trainer.accumulate_grad_batches
@@ -316,27 +316,26 @@ class FitLoop:
             progress.windows += 1
             plan.schedulers.on_window(batch_idx)
         plan.schedulers.on_last_batch(progress.epoch)
-        every = trainer.val_check_batch
-        in_epoch = trainer.check_val_every_n_epoch is not None and every is not None
-        if (
-            in_epoch
-            and trainer.enable_validation
-            and self._validates_in(progress.epoch)
-            and planned // every > count // every
-        ):
+        if self._missed_validation(count, planned):
             # As for any validation, the last batch counts only when validation is over.
-            progress.batch, progress.total_batches, progress.windows = (
-                batch_idx,
-                progress.total_batches - 1,
-                progress.windows - 1,
-            )
+            self._count_last_batch(-1)
             self._validate(plan)
-            progress.batch, progress.total_batches, progress.windows = (
-                count,
-                progress.total_batches + 1,
-                progress.windows + 1,
-            )
+            self._count_last_batch(1)
             progress.phase = "idle"
+
+    def _count_last_batch(self, by: int) -> None:
+        progress = self.progress
+        progress.batch += by
+        progress.total_batches += by
+        progress.windows += by
+
+    def _missed_validation(self, count: int, planned: float) -> bool:
+        """Tell whether validation was due at one of the batches that the loader did not have."""
+        trainer = self._trainer
+        every = trainer.val_check_batch
+        if every is None or trainer.check_val_every_n_epoch is None or not trainer.enable_validation:
+            return False
+        return self._validates_in(self.progress.epoch) and planned // every > count // every
 
     # -- epochs
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lt_core.errors import MisconfigurationException
 from torch import Tensor
 
+from lt_core.errors import MisconfigurationException
 from lt_loops.strategies.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class SingleDeviceStrategy(Strategy):
         """
         if len(devices) != 1:
             raise MisconfigurationException(
-                f"`Trainer(strategy={self.strategy_name!r}, devices=…)` names {len(devices)} devices. Expected one: pass "
-                "`devices=1`."
+                f"`Trainer(strategy={self.strategy_name!r}, devices=…)` names {len(devices)} devices. Expected one: "
+                "pass `devices=1`."
             )
         self._root_device = devices[0]
 
