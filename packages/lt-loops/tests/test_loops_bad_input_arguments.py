@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import lt_core
-import lt_loops
 import pytest
 import torch
+
+import lt_core
+import lt_loops
 from lt_core import Callback
 from lt_core.errors import MisconfigurationException, MisconfigurationTypeError, MisconfigurationValueError
 from lt_loops import Trainer
@@ -142,7 +143,7 @@ def test_a_value_out_of_range_is_answered_with_one_that_works(
         ({"accelerator": "cpu", "precision": "16-mixd"}, "Did you mean `16-mixed`?"),
         ({"accelerator": "cpu", "precision": 17}, 'Write `precision="32-true"` for the usual one.'),
         ({"accelerator": "cpu", "devices": "many"}, "Write `devices=1`."),
-        ({"accelerator": "cpu", "devices": 0}, "Write `devices=1`, or `devices=\"auto\"`."),
+        ({"accelerator": "cpu", "devices": 0}, 'Write `devices=1`, or `devices="auto"`.'),
         ({"accelerator": "cpu", "devices": 2}, "Expected one device: pass `devices=1`"),
         ({"accelerator": "cpu", "devices": 1.5}, "a positive number was expected"),
         ({"accelerator": "cpu", "profiler": "simpel"}, "Did you mean `simple`?"),

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
+
 from lt_core import Callback, LightningModule
 from lt_core.data_hooks import DataHooks
 from lt_core.errors import MisconfigurationException
 from lt_core.hooks import not_a_hook
 from lt_core.testing import BoringModel, ManualOptimBoringModel, RandomDataset
 from lt_loops import Trainer
-from torch.utils.data import DataLoader
 
 Make = Callable[..., Trainer]
 

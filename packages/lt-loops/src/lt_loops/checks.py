@@ -52,6 +52,8 @@ def check_run(trainer: Trainer, fn: TrainerFn, module: LightningModule, data: Ru
         )
     if problems:
         raise problems_error(problems)
+    if fn == TrainerFn.FITTING:
+        _warn_of_half_a_validation(module, data)
 
 
 def _missing(module: LightningModule, name: str, arguments: str = "batch, batch_idx") -> LtError:
@@ -80,6 +82,12 @@ def _fit(trainer: Trainer, module: LightningModule, data: RunData) -> list[LtErr
     if not is_overridden("configure_optimizers", module, LightningModule):
         problems.append(_missing(module, "configure_optimizers", ""))
     problems += _source(module, data, "train")
+    if not module.automatic_optimization:
+        problems += _manual(trainer)
+    return problems
+
+
+def _warn_of_half_a_validation(module: LightningModule, data: RunData) -> None:
     has_step = is_overridden("validation_step", module, LightningModule)
     has_loader = data.is_defined("val")
     if has_loader and not has_step:
@@ -94,9 +102,6 @@ def _fit(trainer: Trainer, module: LightningModule, data: RunData) -> list[LtErr
             "skipped. Pass "
             "`val_dataloaders=` or write `val_dataloader`."
         )
-    if not module.automatic_optimization:
-        problems += _manual(trainer)
-    return problems
 
 
 def _manual(trainer: Trainer) -> list[LtError]:
