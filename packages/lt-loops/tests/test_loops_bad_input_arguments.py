@@ -69,6 +69,19 @@ def test_contradicting_arguments_are_reported_all_at_once() -> None:
     assert "Remove `detect_anomaly` or `barebones`." in message
 
 
+def test_numbers_and_names_are_reported_at_once() -> None:
+    """Plain arguments, the strategy and the profiler: nobody corrects one only to hear of the next."""
+    with pytest.raises(MisconfigurationException) as caught:
+        Trainer(max_epochs=-5, min_steps=-1, accelerator="cpu", strategy="single_devise", profiler="simpel")
+
+    message = str(caught.value)
+    assert message.startswith("4 problems were found:")
+    assert "2. `min_steps=-1`" in message
+    assert "3. There is no strategy 'single_devise'." in message
+    assert "4. `profiler='simpel'`" in message
+    assert len(caught.value.problems) == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "help_"),
     [

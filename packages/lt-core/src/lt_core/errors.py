@@ -28,7 +28,13 @@ __all__ = [
 
 
 class LtError(Exception):
-    """Root of all errors that lt raises on its own account."""
+    """Root of all errors that lt raises on its own account.
+
+    Attributes:
+        problems: The errors that this one reports together, empty when it is one itself.
+    """
+
+    problems: tuple[LtError, ...] = ()
 
 
 class MisconfigurationException(LtError):
@@ -98,4 +104,6 @@ def problems_error(problems: Sequence[LtError]) -> LtError:
     if len(problems) == 1:
         return problems[0]
     lines = "\n".join(f"  {index}. {problem}" for index, problem in enumerate(problems, start=1))
-    return MisconfigurationException(f"{len(problems)} problems were found:\n{lines}")
+    error = MisconfigurationException(f"{len(problems)} problems were found:\n{lines}")
+    error.problems = tuple(problems)
+    return error

@@ -25,6 +25,7 @@ from lt_loops.loops.evaluation_loop import EvaluationLoop, EvaluationPlan
 from lt_loops.loops.fit_loop import FitLoop
 from lt_loops.loops.prediction_loop import PredictionLoop
 from lt_loops.optimization.manual import ManualOptimization
+from lt_loops.problems import Problems
 from lt_loops.profilers import resolve_profiler
 from lt_loops.results_table import print_results
 from lt_loops.run import Given, Run
@@ -189,11 +190,17 @@ class Trainer(TrainerBase):
         model_registry: str | None = None,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        arguments = self.arguments = resolve_arguments(given)
+        problems = Problems()
+        with problems:
+            arguments = self.arguments = resolve_arguments(given)
+        with problems:
+            resolved = resolve_components(accelerator, strategy, devices, precision, plugins)
+        with problems:
+            self.profiler = resolve_profiler(profiler)
+        problems.report()
         super().__init__(default_root_dir=arguments.default_root_dir, collect_metrics=not arguments.barebones)
-        self.strategy = resolve_components(accelerator, strategy, devices, precision, plugins)
+        self.strategy = resolved
         self.loggers = build_loggers(logger, arguments)
-        self.profiler = resolve_profiler(profiler)
         self.validate_loop = EvaluationLoop(self, "validation")
         self.test_loop = EvaluationLoop(self, "test")
         self.predict_loop = PredictionLoop(self)
