@@ -220,8 +220,8 @@ print([type(callback).__name__ for callback in Trainer(accelerator="cpu").callba
 
 def test_a_role_that_was_asked_for_and_is_not_installed_is_answered_with_the_install_line(tmp_path: Path) -> None:
     """In a process that sees torch, lt-core and lt-loops only; what was left at its default is skipped."""
-    for site in {Path(torch.__file__).parents[1], *map(Path, filter(os.path.isdir, sys.path))}:
-        for entry in site.iterdir() if site.name == "site-packages" else ():
+    for site in {Path(torch.__file__).parents[1], *(Path(path) for path in sys.path if path.endswith("-packages"))}:
+        for entry in site.iterdir():
             if not entry.name.lower().startswith(("lt_", "lt-", "_lt", "__editable__", "_editable")):
                 link = tmp_path / entry.name
                 if entry.suffix != ".pth" and not link.exists():

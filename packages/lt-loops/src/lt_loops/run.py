@@ -453,6 +453,8 @@ class Run:
             self._tell(error)
         finally:
             self._free()
+            for loop in (self._trainer.validate_loop, self._trainer.test_loop, self._trainer.predict_loop):
+                loop.restore_modes()  # or the next fit would train in evaluation mode
             self._trainer.fit_loop.resume = None  # what was not restored yet is not the next run's
             self._trainer.state.stage = None
 

@@ -52,7 +52,7 @@ class EvaluationPlan:
 
 
 class ModeKeeper:
-    """Remembers each submodule's train or eval mode, and gives it back; as a context, when an exception leaves it.
+    """Remembers each submodule's train or eval mode, and gives it back.
 
     Example:
         >>> layer = torch.nn.Dropout().eval()
@@ -70,13 +70,6 @@ class ModeKeeper:
         """Give every submodule its mode back."""
         for child, training in self._modes:
             child.training = training
-
-    def __enter__(self) -> ModeKeeper:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
-        if kind is not None:
-            self.restore()
 
 
 class EvaluationLoop:
@@ -96,6 +89,7 @@ class EvaluationLoop:
         self.seen: dict[int, int] = {}
         self.last_batches = 0
         self._trainer = trainer
+        self._modes: ModeKeeper | None = None
 
     def run_within_fit(self, stage: RunningStage) -> None:
         """Validate in the middle of training; gradients are off, the training stage is the caller's to restore."""
@@ -118,39 +112,46 @@ class EvaluationLoop:
         if not any(limits):
             return []
         self.last_batches = 0
-        with ModeKeeper(plan.module) as modes:
-            eval_hook = hooks[f"on_{kind}_model_eval"]
-            if eval_hook is not None:
-                eval_hook()
-            else:
-                trainer.model.eval()
-            sink.open(str(stage))
-            for name in (f"on_{kind}_start", f"on_{kind}_epoch_start"):
-                hook = hooks[name]
-                if hook is not None:
-                    hook()
-            self._run_loaders(plan, loaders, limits, joined=joined)
-            sink.dataloader_idx = None
-            sink.batch = None
-            sink.epoch_ended = True
-            epoch_end = hooks[f"on_{kind}_epoch_end"]
-            if epoch_end is not None:
-                epoch_end()
-            row = plan.board.publish()
-            if stage is not RunningStage.SANITY_CHECKING:
-                plan.writer.write(row, trainer.num_logged_windows, trainer.current_epoch)
-            results = sink.read_per_loader(len(loaders)) if want_results else []
-            end = hooks[f"on_{kind}_end"]
-            if end is not None:
-                end()
-            sink.reset()
-            sink.close()
-            train_hook = hooks.get(f"on_{kind}_model_train")
-            if train_hook is not None:
-                train_hook()
-            else:
-                modes.restore()
-            return results
+        self._modes = ModeKeeper(plan.module)
+        eval_hook = hooks[f"on_{kind}_model_eval"]
+        if eval_hook is not None:
+            eval_hook()
+        else:
+            trainer.model.eval()
+        sink.open(str(stage))
+        for name in (f"on_{kind}_start", f"on_{kind}_epoch_start"):
+            hook = hooks[name]
+            if hook is not None:
+                hook()
+        self._run_loaders(plan, loaders, limits, joined=joined)
+        sink.dataloader_idx = None
+        sink.batch = None
+        sink.epoch_ended = True
+        epoch_end = hooks[f"on_{kind}_epoch_end"]
+        if epoch_end is not None:
+            epoch_end()
+        row = plan.board.publish()
+        if stage is not RunningStage.SANITY_CHECKING:
+            plan.writer.write(row, trainer.num_logged_windows, trainer.current_epoch)
+        results = sink.read_per_loader(len(loaders)) if want_results else []
+        end = hooks[f"on_{kind}_end"]
+        if end is not None:
+            end()
+        sink.reset()
+        sink.close()
+        train_hook = hooks.get(f"on_{kind}_model_train")
+        if train_hook is not None:
+            train_hook()
+            self._modes = None
+        else:
+            self.restore_modes()
+        return results
+
+    def restore_modes(self) -> None:
+        """Give the submodules the modes that they had before, unless that was done."""
+        if self._modes is not None:
+            self._modes.restore()
+            self._modes = None
 
     def _run_loaders(
         self, plan: EvaluationPlan, loaders: list[Any], limits: list[int | float], *, joined: bool

@@ -30,6 +30,7 @@ class PredictionLoop:
     def __init__(self, trainer: Trainer) -> None:
         self.predictions: list[list[Any]] = []
         self._trainer = trainer
+        self._modes: ModeKeeper | None = None
 
     def run(self, plan: EvaluationPlan, *, keep: bool) -> list[Any] | None:
         """Predict on all loaders.
@@ -46,23 +47,29 @@ class PredictionLoop:
         self.predictions = [[] for _ in loaders]
         if not any(limits):
             return [] if keep else None
-        with ModeKeeper(plan.module) as modes:
-            if hooks["on_predict_model_eval"] is not None:
-                hooks["on_predict_model_eval"]()
-            else:
-                trainer.model.eval()
-            for name in ("on_predict_start", "on_predict_epoch_start"):
-                if (hook := hooks[name]) is not None:
-                    hook()
-            for index, (loader, limit) in enumerate(zip(loaders, limits, strict=True)):
-                self._run_loader(plan, loader, limit, index, (index,) if len(loaders) > 1 else (), keep=keep)
-            for name in ("on_predict_epoch_end", "on_predict_end"):
-                if (hook := hooks[name]) is not None:
-                    hook()
-            modes.restore()
+        self._modes = ModeKeeper(plan.module)
+        if hooks["on_predict_model_eval"] is not None:
+            hooks["on_predict_model_eval"]()
+        else:
+            trainer.model.eval()
+        for name in ("on_predict_start", "on_predict_epoch_start"):
+            if (hook := hooks[name]) is not None:
+                hook()
+        for index, (loader, limit) in enumerate(zip(loaders, limits, strict=True)):
+            self._run_loader(plan, loader, limit, index, (index,) if len(loaders) > 1 else (), keep=keep)
+        for name in ("on_predict_epoch_end", "on_predict_end"):
+            if (hook := hooks[name]) is not None:
+                hook()
+        self.restore_modes()
         if not keep:
             return None
         return self.predictions[0] if len(loaders) == 1 else list(self.predictions)
+
+    def restore_modes(self) -> None:
+        """Give the submodules the modes that they had before, unless that was done."""
+        if self._modes is not None:
+            self._modes.restore()
+            self._modes = None
 
     def _run_loader(
         self, plan: EvaluationPlan, loader: Any, limit: int | float, index: int, extra: tuple[int, ...], *, keep: bool
