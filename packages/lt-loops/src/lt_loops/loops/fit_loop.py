@@ -155,6 +155,7 @@ class FitLoop:
         self.last_reload_epoch: int | None = None
         self._trainer = trainer
         self._validated_at = 0.0
+        self._validates = False
         self._said_too_early = False
         self._unwritten: tuple[dict[str, Any], int, int] | None = None
         self._row_at_validation: dict[str, Any] | None = None
@@ -220,6 +221,7 @@ class FitLoop:
         optimize = optimization.run
         batches = self._begin_epoch(plan)
         num_batches = trainer.num_training_batches
+        limited = self.max_steps != -1
         optimization.epoch = progress.epoch
         if self._stops():  # a resumed epoch may have nothing left to do
             batches.stop()
@@ -255,7 +257,7 @@ class FitLoop:
                 progress.phase = "batch_end"
                 on_batch_end(optimization.outputs(), batch, batch_idx)
             self._after_batch(plan, batch_idx, closes=closes, is_last=is_last)
-            if self._stops():
+            if (limited or trainer.should_stop) and self._stops():
                 break
         else:
             if not progress.is_last_batch:
@@ -272,7 +274,7 @@ class FitLoop:
             if closes and every and ((progress.windows + 1) % every == 0 or trainer.should_stop):
                 plan.writer.write(plan.board.publish(), progress.windows, progress.epoch)
                 progress.last_row = progress.windows
-            if self._validation_is_due(batch_idx, is_last=is_last):
+            if self._validates and self._validation_is_due(batch_idx, is_last=is_last):
                 self._validate(plan)
         if closes:
             if plan.schedulers.has_plateau_step:
@@ -343,6 +345,7 @@ class FitLoop:
         """Get the epoch's batches ready; where a checkpoint was written within the epoch, go on from there."""
         trainer, progress = self._trainer, self.progress
         resume = self.resume
+        self._validates = trainer.enable_validation and self._validates_in(progress.epoch)
         if resume is not None and resume.loader is not None:
             trainer.set_sampler_epoch(progress.epoch)
             batches = self.batches = trainer.epoch_batches()
@@ -419,9 +422,8 @@ class FitLoop:
         return every is None or (epoch + 1) % every == 0
 
     def _validation_is_due(self, batch_idx: int, *, is_last: bool) -> bool:
+        """Tell whether it is time to validate, in an epoch in which there is validation."""
         trainer = self._trainer
-        if not trainer.enable_validation or not self._validates_in(self.progress.epoch):
-            return False
         every = trainer.val_check_batch
         if is_last and every is None and trainer.val_check_seconds is None:
             return True  # unknown length: at the end of the epoch
