@@ -331,10 +331,18 @@ class LightningModule(HyperparametersMixin, ModelHooks, DataHooks, nn.Module):
             batch_size: How many samples the values stand for.
             rank_zero_only: Log on rank zero only.
         """
-        items: Any = dictionary.items()
-        if not isinstance(dictionary, Mapping) and isinstance(dictionary, nn.Module):
+        given: Any = dictionary
+        items: Any = None
+        if isinstance(given, Mapping):
+            items = given.items()
+        elif isinstance(given, nn.Module) and callable(getattr(given, "items", None)):
             # A MetricCollection: its prefixed names, without unsharing the states of a compute group.
-            items = dictionary.items(keep_base=False, copy_state=False)
+            items = given.items(keep_base=False, copy_state=False)
+        if items is None:
+            raise MisconfigurationTypeError(
+                f"`self.log_dict({dictionary!r})` got a {type(dictionary).__name__}. Expected a mapping of keys to "
+                "values, or a torchmetrics `MetricCollection`: write `self.log_dict({'loss': loss, …})`."
+            )
         for name, value in items:
             self.log(
                 name,

@@ -113,6 +113,8 @@ class Run:
         """Do everything up to the loop, in the documented order."""
         trainer, fn = self._trainer, self._fn
         trainer.state.fn, trainer.state.status, trainer.state.stage = fn, TrainerStatus.RUNNING, self._stage
+        if fn == TrainerFn.FITTING:
+            trainer.should_stop = False
         trainer.received_sigterm = False
         module, data = self._collect()
         trainer.strategy.connect(module)
@@ -121,6 +123,8 @@ class Run:
         trainer.callbacks[:] = reorder(trainer.callbacks)
         trainer.attach(module)
         check_run(trainer, fn, module, data)
+        if fn == TrainerFn.FITTING:
+            self._take_module_for_fit(module)
         self._drop_unpicklable(module)
         self.ckpt_path = choose_checkpoint(
             trainer, fn, self._given.ckpt_path, trainer.assigned_ckpt_path, model_given=self._given.model is not None
@@ -172,8 +176,6 @@ class Run:
                 "`LightningDataModule`: pass loaders as `dataloaders` (`train_dataloaders`, `val_dataloaders` to fit)."
             )
         module = self._module_of(given.model)
-        if self._fn == TrainerFn.FITTING:
-            self._take_module_for_fit(module)
         trainer.data.attach(module, datamodule, loaders)
         return module, trainer.data
 

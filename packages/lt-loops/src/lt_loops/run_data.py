@@ -62,7 +62,6 @@ class RunData:
             self._sources[prefix] = DataSource(prefix, module, loaders=loaders.get(prefix), datamodule=datamodule)
         self._combined.clear()
         self._limits.clear()
-        self._last_reload = trainer.current_epoch
         trainer.num_training_batches = float("inf")  # until somebody asks
         trainer.train_dataloader = None
         trainer.val_dataloaders = trainer.test_dataloaders = trainer.predict_dataloaders = None
@@ -84,6 +83,7 @@ class RunData:
         trainer = self._trainer
         if "train" in self._combined:
             return
+        self._last_reload = trainer.current_epoch
         if trainer.limit_train_batches == 0:
             trainer.num_training_batches = 0
             return

@@ -274,7 +274,6 @@ class Trainer(TrainerBase):
         Raises:
             MisconfigurationException: Something cannot work; found before data is read or a device is touched.
         """
-        self.should_stop = False
         given = Given(model, datamodule, {"train": train_dataloaders, "val": val_dataloaders}, ckpt_path, weights_only)
         self._launch(TrainerFn.FITTING, RunningStage.TRAINING, given, self.fit_loop.run)
 

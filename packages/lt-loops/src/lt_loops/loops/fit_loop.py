@@ -242,6 +242,9 @@ class FitLoop:
                 break
             if batch is None:
                 self._say_batch_is_none()
+                if closes and progress.window_open:  # the batches before it were not in vain
+                    optimization.shorten_window(position - 1, length / (position - 1))
+                    optimization.close_window(batch_idx)
             else:
                 if closes and position != length:
                     # A loader of unknown length ends a window sooner than the losses so far were divided by.
