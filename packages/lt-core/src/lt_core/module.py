@@ -331,14 +331,13 @@ class LightningModule(HyperparametersMixin, ModelHooks, DataHooks, nn.Module):
             batch_size: How many samples the values stand for.
             rank_zero_only: Log on rank zero only.
         """
-        given: Any = dictionary
-        items: Any = None
-        if isinstance(given, Mapping):
-            items = given.items()
-        elif isinstance(given, nn.Module) and callable(getattr(given, "items", None)):
+        items: Any = getattr(dictionary, "items", None)
+        if isinstance(dictionary, Mapping):
+            items = dictionary.items()
+        elif isinstance(dictionary, nn.Module) and items is not None:
             # A MetricCollection: its prefixed names, without unsharing the states of a compute group.
-            items = given.items(keep_base=False, copy_state=False)
-        if items is None:
+            items = items(keep_base=False, copy_state=False)
+        else:
             raise MisconfigurationTypeError(
                 f"`self.log_dict({dictionary!r})` got a {type(dictionary).__name__}. Expected a mapping of keys to "
                 "values, or a torchmetrics `MetricCollection`: write `self.log_dict({'loss': loss, …})`."
