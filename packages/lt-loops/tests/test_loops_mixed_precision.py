@@ -8,7 +8,7 @@ from torch import nn
 
 from lt_core.errors import MisconfigurationException
 from lt_loops.precision import FusedOptimizerClippingError, MixedPrecision
-from lt_loops.precision.contexts import AutocastContext
+from lt_loops.precision.contexts import AutocastContext, weight_cache_keeps_gradients
 
 STEPS = 6
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -71,7 +71,7 @@ def train_by_hand(net, dtype, *, scaler=None, clip=0.0, device="cpu"):
     """The loop that torch's documentation shows."""
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     for batch in batches(device):
-        with torch.autocast(device, dtype=dtype):
+        with torch.autocast(device, dtype=dtype, cache_enabled=weight_cache_keeps_gradients()):
             loss = net.loss(batch)
         optimizer.zero_grad()
         if scaler is None:

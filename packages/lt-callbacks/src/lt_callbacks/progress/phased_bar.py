@@ -140,9 +140,9 @@ class PhasedProgressBar(ProgressBar):
         if self.is_disabled:
             self._next_refresh = _NEVER
             return
-        if self._plain is not None:
-            self._plain.begin(phase, description, total, done)
         self._show_begin(phase, description, total, done)
+        if self._plain is not None:  # perhaps only since this attempt to draw
+            self._plain.begin(phase, description, total, done)
         if monotonic() >= self._next_refresh:
             self._refresh(phase, done, total)
 
