@@ -330,33 +330,5 @@ def test_metrics_are_asked_for_only_when_a_scheduler_is_due():
         raise AssertionError("nobody is due")
 
     stepper.plateau_epoch(0, asked)
-    stepper.pending_plateau(0, asked)
     with pytest.raises(AssertionError):
         stepper.plateau_epoch(1, asked)
-
-
-def test_a_step_that_was_pending_when_saving_is_taken_after_loading():
-    """The learning rate is the one of the run that went on."""
-    model = Model(sgd)
-
-    def make():
-        optimizer = sgd(model)
-        scheduler = plateau(optimizer)
-        configs = [
-            LRSchedulerConfig(step_lr(sgd(model))),
-            LRSchedulerConfig(scheduler, reduce_on_plateau=True, monitor="v"),
-        ]
-        return optimizer, scheduler, SchedulerStepper(configs, model, None)
-
-    optimizer, scheduler, stepper = make()
-    stepper.plateau_epoch(0, lambda: {"v": torch.tensor(1.0)})
-    state = scheduler.state_dict()
-    pending = stepper.pending_plateau(1, lambda: {"v": torch.tensor(2.0), "other": torch.tensor(0.0)})
-    stepper.plateau_epoch(1, lambda: {"v": torch.tensor(2.0)})
-    other, resumed, resumed_stepper = make()
-    resumed.load_state_dict(state)
-    resumed_stepper.apply_pending(pending)
-
-    assert pending == {1: 2.0}
-    assert optimizer.param_groups[0]["lr"] == other.param_groups[0]["lr"] == 0.5
-    assert resumed.state_dict() == scheduler.state_dict()

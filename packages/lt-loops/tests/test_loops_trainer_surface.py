@@ -87,8 +87,8 @@ def test_a_new_trainer_can_be_asked_everything(quiet: Make, tmp_path: Path) -> N
     assert (trainer.state.status, trainer.state.fn, trainer.state.stage) == (TrainerStatus.INITIALIZING, None, None)
     stages = ("interrupted", "training", "testing", "predicting", "validating", "evaluating", "sanity_checking")
     assert not any(getattr(trainer, name) for name in stages)
-    with pytest.raises(AttributeError, match="fit"):
-        _ = trainer.lightning_module
+    assert trainer.lightning_module is None
+    assert trainer.model is None
 
 
 def test_plain_settings_are_readable_attributes(quiet: Make) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from torch import nn
@@ -52,6 +53,12 @@ def restore_requires_grad(before: dict[nn.Parameter, bool]) -> None:
         parameter.requires_grad = requires_grad
 
 
+@cache
+def _wrapping(kind: type[Optimizer]) -> type[Any]:
+    """Return the class of the wrappers of ``kind``; one for all, because making a class is slow."""
+    return type("Lightning" + kind.__name__, (LightningOptimizer, kind), {})
+
+
 class LightningOptimizer:
     """Wraps an optimizer so that a step runs through the trainer (precision, hooks, counting).
 
@@ -77,8 +84,8 @@ class LightningOptimizer:
     def __init__(
         self, optimizer: Optimizer, stepper: Stepper | None = None, siblings: list[Optimizer] | None = None
     ) -> None:
-        kind = type(optimizer)
-        self.__class__ = type("Lightning" + kind.__name__, (LightningOptimizer, kind), {})
+        kind: Any = type(optimizer)
+        self.__class__ = _wrapping(kind)
         self._optimizer = optimizer
         self._stepper = stepper
         self._siblings = siblings if siblings is not None else [optimizer]

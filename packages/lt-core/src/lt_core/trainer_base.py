@@ -118,17 +118,9 @@ class TrainerBase:
 
     @property
     def lightning_module(self) -> LightningModule:
-        """The module that is being run.
-
-        Raises:
-            AttributeError: No module was run yet.
-        """
-        if self._module is None:
-            raise AttributeError(
-                "No module is attached to this trainer. Expected one: call `fit`, `validate`, `test` or `predict` with "
-                "it first."
-            )
-        return self._module
+        """The module that is being run, or was run last; None before the first run."""
+        module: Any = self._module
+        return module  # type: ignore[no-any-return]
 
     @property
     def model(self) -> nn.Module:
@@ -363,6 +355,11 @@ class TrainerBase:
         if storage_options is not None:
             raise TypeError(
                 f"`storage_options={storage_options!r}` is not supported by files on a local disk. Expected None."
+            )
+        if not self._module:
+            raise AttributeError(
+                f"No module is attached to this trainer: `save_checkpoint({str(filepath)!r})` was called before any "
+                "run. Expected a module to save: call `fit`, `validate`, `test` or `predict` first."
             )
         extra = self.checkpoint_entries()
         checkpoint = dump_checkpoint(self, self.lightning_module, weights_only=bool(weights_only), extra=extra)

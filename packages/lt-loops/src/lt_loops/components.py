@@ -35,33 +35,51 @@ def resolve_components(accelerator: Any, strategy: Any, devices: Any, precision:
             "of them."
         )
     if isinstance(strategy, Strategy):
-        if strategy.accelerator is None:
-            strategy.accelerator = resolve_accelerator(accelerator)
-        resolved = strategy
+        resolved = _complete(strategy, accelerator, devices)
     else:
-        chosen = resolve_accelerator(accelerator)
-        found = resolve_devices(chosen, devices)
-        if strategy == "auto" and len(found) > 1 and devices == "auto":
-            rank_zero_info(f"Using 1 of {len(found)} devices. Pass `devices=…` and a distributed strategy to use more.")
-            found = found[:1]
-        if strategy == "auto" and len(found) == 1:
-            resolved = SingleDeviceStrategy(found[0], accelerator=chosen)
-        else:
-            name = "ddp" if strategy == "auto" else strategy
-            if strategy == "auto" and name not in StrategyRegistry:
-                raise MisconfigurationValueError(
-                    f"`Trainer(devices={devices!r})` asks for {len(found)} devices, and no installed package has the "
-                    "strategy 'ddp' that would use them. Expected one device: pass `devices=1`, or a `strategy`."
-                )
-            resolved = StrategyRegistry.get(str(name).lower())
-            resolved.accelerator = chosen
-            resolved.use_devices(found)
+        resolved = _choose(strategy, accelerator, devices)
     if precisions:
         resolved.precision_plugin = precisions[0]
     elif precision is not None or not isinstance(strategy, Strategy):
         resolved.precision_plugin = resolve_precision(precision, resolved.root_device.type)
     if checkpoint_ios:
         resolved.checkpoint_io = checkpoint_ios[0]
+    return resolved
+
+
+def _complete(strategy: Strategy, accelerator: Any, devices: Any) -> Strategy:
+    """Give a strategy object the accelerator and devices that it does not have."""
+    chosen = resolve_accelerator(accelerator) if strategy.accelerator is None or accelerator != "auto" else None
+    if strategy.accelerator is None:
+        strategy.accelerator = chosen
+    elif chosen is not None and type(chosen) is not type(strategy.accelerator):
+        raise MisconfigurationValueError(
+            f"`Trainer(accelerator={accelerator!r})` contradicts its strategy, which has "
+            f"{type(strategy.accelerator).__name__}. Expected one of them: leave `accelerator` out."
+        )
+    if devices != "auto" and strategy.accelerator is not None:
+        strategy.use_devices(resolve_devices(strategy.accelerator, devices))
+    return strategy
+
+
+def _choose(strategy: str, accelerator: Any, devices: Any) -> Strategy:
+    """Make the strategy of a name, or the one that fits the devices."""
+    chosen = resolve_accelerator(accelerator)
+    found = resolve_devices(chosen, devices)
+    if strategy == "auto" and len(found) > 1 and devices == "auto":
+        rank_zero_info(f"Using 1 of {len(found)} devices. Pass `devices=…` and a distributed strategy to use more.")
+        found = found[:1]
+    if strategy == "auto" and len(found) == 1:
+        return SingleDeviceStrategy(found[0], accelerator=chosen)
+    name = "ddp" if strategy == "auto" else strategy
+    if strategy == "auto" and name not in StrategyRegistry:
+        raise MisconfigurationValueError(
+            f"`Trainer(devices={devices!r})` asks for {len(found)} devices, and no installed package has the "
+            "strategy 'ddp' that would use them. Expected one device: pass `devices=1`, or a `strategy`."
+        )
+    resolved = StrategyRegistry.get(str(name).lower())
+    resolved.accelerator = chosen
+    resolved.use_devices(found)
     return resolved
 
 

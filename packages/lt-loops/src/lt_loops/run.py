@@ -214,6 +214,7 @@ class Run:
                 )
             loop.begin_anew()
             trainer.fitted = module
+        loop.begin_fit()
         if loop.max_epochs is None:
             has_timer = any(callback.role == "timer" for callback in trainer.callbacks)
             loop.min_epochs, loop.max_epochs = resolve_loop_limits(trainer.arguments, has_timer=has_timer)
@@ -454,6 +455,8 @@ class Run:
         try:
             self._tell(error)
         finally:
+            for logger in self._trainer.loggers:
+                logger.finalize("failed")
             self._free()
             for loop in (self._trainer.validate_loop, self._trainer.test_loop, self._trainer.predict_loop):
                 loop.restore_modes()  # or the next fit would train in evaluation mode
@@ -473,8 +476,6 @@ class Run:
             if on_exception is not None:
                 on_exception(error)
         trainer.strategy.on_exception(error)
-        for logger in trainer.loggers:
-            logger.finalize("failed")
 
     def _free(self) -> None:
         """Free the device, the loaders' workers and the signal handlers."""

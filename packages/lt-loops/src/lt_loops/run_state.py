@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lt_core.errors import MisconfigurationException
+from lt_core.hooks import is_overridden
 from lt_core.log import named_metrics
+from lt_core.module import LightningModule
 from lt_core.seed import collect_random_states
 from lt_loops.loops.fit_loop import Progress, Resume
 
 if TYPE_CHECKING:
-    from lt_core.module import LightningModule
     from lt_loops.trainer import Trainer
 
 __all__ = ["KEY", "dump_loops", "dump_run", "restore_fit_progress"]
@@ -110,7 +111,8 @@ def dump_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         },
         "logged": {"train": sink.state_dict().get("train", [])},
     }
-    if progress.window_open:
+    keeps = not module.automatic_optimization or is_overridden("optimizer_zero_grad", module, LightningModule)
+    if progress.window_open or (in_epoch and keeps):
         entry["gradients"] = {
             name: parameter.grad.clone() for name, parameter in module.named_parameters() if parameter.grad is not None
         }
@@ -161,6 +163,8 @@ def restore_fit_progress(trainer: Trainer, module: LightningModule, checkpoint: 
         loader=loader,
         random_states=entry.get("random_states"),
         restore_logged=partial(_restore_logged, trainer, module, entry),
+        is_foreign=not entry,
+        is_at_end=phase == "epoch_end" or progress.is_last_batch,
     )
     trainer.validate_loop.seen.update(entry.get("seen", {}))
     gradients = entry.get("gradients")

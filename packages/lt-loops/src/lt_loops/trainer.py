@@ -409,6 +409,11 @@ class Trainer(TrainerBase):
         Raises:
             AttributeError: No module was run yet.
         """
+        if not self.has_module:
+            raise AttributeError(
+                f"No module is attached to this trainer: `save_checkpoint({str(filepath)!r})` was called before any "
+                "run. Expected a module to save: call `fit`, `validate`, `test` or `predict` first."
+            )
         with self.profiler.profile("save_checkpoint"):
             checkpoint = self.dump_checkpoint(weights_only=bool(weights_only))
             self.strategy.save_checkpoint(checkpoint, filepath, storage_options=storage_options)
@@ -449,9 +454,8 @@ class Trainer(TrainerBase):
     @property
     def lightning_optimizers(self) -> list[LightningOptimizer]:
         """The optimizers as modules see them."""
-        optimization = self._run.optimization if self._run is not None else None
-        if isinstance(optimization, ManualOptimization):
-            return optimization.wrapped
+        if self._run is not None and self._run.optimization is not None:
+            return self._run.optimization.wrapped
         return [LightningOptimizer(optimizer, None, self.optimizers) for optimizer in self.optimizers]
 
     def manual_backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:

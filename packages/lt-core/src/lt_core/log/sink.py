@@ -132,6 +132,9 @@ class LogSink:
 
     def clear(self) -> None:
         """Forget all books, as at the beginning of a run: nothing of another module's keys remains."""
+        for book in self._books.values():
+            for slot in book.values():
+                slot.reset()  # an interrupted run may have left values in metric objects
         self._books.clear()
         self.close()
 
@@ -178,8 +181,12 @@ class LogSink:
                 f"`self.log({name!r}, …)`: the key is a {type(name).__name__}. Expected a string."
             )
         options = resolve_options(self.fx, name, raw)
-        if slot is not None and slot.raw is None and slot.options.to_dict() == options.to_dict():
-            slot.raw, slot.options = raw, options  # restored from a checkpoint, met for the first time
+        if (
+            slot is not None
+            and (slot.raw is None or slot.raw[9] == raw[9])
+            and slot.options.to_dict() == options.to_dict()
+        ):
+            slot.raw, slot.options = raw, options  # written differently, or restored from a checkpoint: the same
             return slot
         if slot is not None:
             raise MisconfigurationException(
@@ -202,9 +209,20 @@ class LogSink:
             slot = MetricSlot(name, options, raw, self.dataloader_idx, value, attribute)
         else:
             slot = Slot(name, options, raw, self.dataloader_idx)
+        if not options.add_dataloader_idx:
+            self._check_own_name(name)
         self._slots[(name, self.fx, self.dataloader_idx)] = slot
         self.logs_steps = self.logs_steps or (options.on_step and options.logger)
         return slot
+
+    def _check_own_name(self, name: str) -> None:
+        for other, fx, index in self._slots or {}:
+            if (other, fx) == (name, self.fx) and index != self.dataloader_idx:
+                raise MisconfigurationException(
+                    f"`self.log({name!r}, add_dataloader_idx=False)` is called for the loaders {index} and "
+                    f"{self.dataloader_idx}, and one value would replace the other. Expected a key for each loader: "
+                    "leave `add_dataloader_idx` out, or put the loader's name into the key."
+                )
 
     def _check_unshared(self, name: str, attribute: str, metric: Any) -> None:
         for other in (self._slots or {}).values():

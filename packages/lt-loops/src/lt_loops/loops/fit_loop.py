@@ -107,6 +107,8 @@ class Resume:
         phase: The phase in which the checkpoint was written.
         loader: The state of the epoch's batches, None at the beginning of an epoch.
         random_states: The random states at the moment of saving.
+        is_foreign: Whether the file holds only what the common layout has.
+        is_at_end: Whether all batches of the epoch were used.
         restore_logged: Gives back what was logged, after the sanity check has used the same metrics.
     """
 
@@ -114,6 +116,8 @@ class Resume:
     loader: dict[str, Any] | None = None
     random_states: dict[str, Any] | None = None
     restore_logged: Callable[[], None] | None = None
+    is_foreign: bool = False
+    is_at_end: bool = False
 
 
 class FitLoop:
@@ -152,10 +156,10 @@ class FitLoop:
         self.max_steps = -1
         self.min_steps = None
         self.val_loop = validation
-        self.last_reload_epoch: int | None = None
         self._trainer = trainer
         self._validated_at = 0.0
         self._validates = False
+        self._closes_foreign_epoch = False
         self._said_too_early = False
         self._unwritten: tuple[dict[str, Any], int, int] | None = None
         self._row_at_validation: dict[str, Any] | None = None
@@ -168,8 +172,17 @@ class FitLoop:
     def begin_anew(self) -> None:
         """Count from zero, as for a module that was not trained before."""
         self.progress = Progress()
-        self.resume = None
         self.optimization = None
+        self.schedulers = None
+        self.val_loop.seen.clear()
+
+    def begin_fit(self) -> None:
+        """Stand between two epochs, whatever an interrupted fit left behind."""
+        self.resume = None
+        self.batches = None
+        progress = self.progress
+        progress.phase, progress.batch = "idle", 0
+        progress.window_open = progress.is_last_batch = False
 
     # -- the run
 
@@ -178,6 +191,8 @@ class FitLoop:
         plan = run.fit_plan()
         trainer, sink = self._trainer, plan.sink
         resume = self.resume
+        # A file of another origin that was written at the end of an epoch holds no values for plateau schedulers.
+        self._closes_foreign_epoch = resume is not None and resume.is_foreign and resume.is_at_end
         self._sanity_check(plan)
         if resume is not None and resume.restore_logged is not None:
             resume.restore_logged()
@@ -398,7 +413,9 @@ class FitLoop:
         progress, sink = self.progress, plan.sink
         sink.epoch_ended = True
         row = plan.board.publish()
-        if progress.is_last_batch and plan.schedulers.has_plateau_epoch:
+        if self._closes_foreign_epoch:
+            self._closes_foreign_epoch = False
+        elif progress.is_last_batch and plan.schedulers.has_plateau_epoch:
             plan.schedulers.plateau_epoch(progress.epoch, plan.board.publish_callback_metrics)
         plan.writer.write(row, progress.windows - 1, progress.epoch)
         sink.reset()

@@ -58,6 +58,7 @@ class AutomaticOptimization:
         epoch: The running epoch, for the hooks that get it.
         loss: The detached loss of the last batch, divided as it was differentiated; None if the batch was skipped.
         extras: What else ``training_step`` returned.
+        wrapped: The optimizer as the module sees it.
     """
 
     # Collaborators
@@ -68,6 +69,7 @@ class AutomaticOptimization:
     epoch: int
     loss: Tensor | None
     extras: Mapping[str, Any] | None
+    wrapped: list[LightningOptimizer]
 
     def __init__(
         self,
@@ -109,6 +111,7 @@ class AutomaticOptimization:
         self._clip = clip
         self._clips = (clip[0] is not None and clip[0] > 0) or self._clip_hook is not None
         self._wrapped = LightningOptimizer(optimizer, self._step_in_closure, [optimizer])
+        self.wrapped = [LightningOptimizer(optimizer, None, [optimizer])]
         self._batch: tuple[Any, int, bool, float] = (None, 0, True, 1)
         self.run: Callable[[Any, int, bool, bool, float], None]
         self._needs_closure = needs_closure(optimizer)

@@ -105,24 +105,6 @@ class SchedulerStepper:
         """Step those that go by epochs and take a metric; called when the epoch's metrics are there."""
         self._step_with_metrics(self._plateau_epoch, epoch, metrics)
 
-    def pending_plateau(self, epoch: int, metrics: _Metrics) -> dict[int, float]:
-        """Return the metrics that `plateau_epoch` would use now, by the scheduler's number.
-
-        A checkpoint written at the end of an epoch, before these schedulers step, keeps them for `apply_pending`.
-        """
-        due = [entry for entry in self._plateau_epoch if _is_due(entry[1], epoch)]
-        if not due:
-            return {}
-        logged = metrics()
-        names = [(index, str(config.monitor)) for index, config in due]
-        return {index: float(logged[name]) for index, name in names if name in logged}
-
-    def apply_pending(self, pending: Mapping[int, float]) -> None:
-        """Take the steps that were pending when a checkpoint was written."""
-        for index, config in self._plateau_epoch:
-            if index in pending:
-                self._step_one(config.scheduler, pending[index])
-
     def _step_due(self, entries: tuple[_Entry, ...], index: int) -> None:
         for _, config in entries:
             if _is_due(config, index):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from lt_loops.checkpoint_io import CheckpointIO, TorchCheckpointIO
 from lt_loops.precision import Precision
@@ -224,11 +223,3 @@ class Strategy(ABC):
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """Return the module's full state."""
         return self._module.state_dict()
-
-    def load_model_state_dict(self, checkpoint: dict[str, Any], strict: bool = True) -> None:  # noqa: FBT001, FBT002 -- API
-        """Load the module's state."""
-        self._module.load_state_dict(checkpoint["state_dict"], strict=strict)
-
-    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """Return an optimizer's full state."""
-        return optimizer.state_dict()
