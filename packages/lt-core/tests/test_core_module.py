@@ -183,3 +183,11 @@ def test_a_loader_that_is_not_written_says_what_to_write(prefix: str) -> None:
     """The message holds the signature."""
     with pytest.raises(MisconfigurationException, match=f"def {prefix}_dataloader"):
         getattr(LightningModule(), f"{prefix}_dataloader")()
+
+
+def test_tensorrt_is_asked_for_with_its_install_line() -> None:
+    """Where the package is not installed; and what cannot be written is said before."""
+    with pytest.raises(ModuleNotFoundError, match="pip install torch-tensorrt"):
+        BoringModel().to_tensorrt()
+    with pytest.raises(ValueError, match="output_format='torchscript'"):
+        BoringModel().to_tensorrt("x.ts", ir="ts")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lt_core.module import LightningModule
 
-__all__ = ["to_onnx", "to_torchscript"]
+__all__ = ["to_onnx", "to_tensorrt", "to_torchscript"]
 
 
 def _sample(module: LightningModule, given: Any, method: str) -> Any:
@@ -106,3 +106,55 @@ def to_torchscript(
     if file_path is not None:
         torch.jit.save(exported, str(file_path))
     return exported
+
+
+def to_tensorrt(
+    module: LightningModule,
+    file_path: str | Path | None = None,
+    input_sample: Any = None,
+    ir: str = "default",
+    output_format: str = "exported_program",
+    **compile_kwargs: Any,
+) -> Any:
+    """Compile a module with TensorRT, on a CUDA device.
+
+    Args:
+        module: What to export.
+        file_path: Where to write it; None writes nothing.
+        input_sample: The input to compile for; by default ``example_input_array``.
+        ir: The intermediate representation that `torch_tensorrt.compile` uses.
+        output_format: What is written: ``"exported_program"``, ``"torchscript"`` or ``"aot_inductor"``.
+        **compile_kwargs: Passed to `torch_tensorrt.compile`.
+
+    Returns:
+        The compiled module.
+
+    Raises:
+        MissingPackageError: The package ``torch_tensorrt`` is not installed.
+        MisconfigurationValueError: There is no sample, or ``ir="ts"`` is to be written as anything but TorchScript.
+    """
+    from importlib.util import find_spec
+
+    if ir == "ts" and file_path is not None and output_format != "torchscript":
+        raise MisconfigurationValueError(
+            f"`to_tensorrt(ir='ts', output_format={output_format!r})` cannot be written. Expected 'torchscript': pass "
+            "`output_format='torchscript'`."
+        )
+    if find_spec("torch_tensorrt") is None:
+        raise MissingPackageError(
+            "`to_tensorrt` needs torch_tensorrt, not installed here. Install with `pip install torch-tensorrt`."
+        )
+    import torch_tensorrt
+
+    sample = _sample(module, input_sample, "to_tensorrt(input_sample=…)")
+    inputs = list(sample) if isinstance(sample, tuple) else [sample]
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            compiled = torch_tensorrt.compile(module, ir=ir, inputs=inputs, **compile_kwargs)
+            if file_path is not None:
+                torch_tensorrt.save(compiled, str(file_path), inputs=inputs, output_format=output_format)
+    finally:
+        module.train(training)
+    return compiled

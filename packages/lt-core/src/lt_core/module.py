@@ -536,6 +536,12 @@ class LightningModule(HyperparametersMixin, ModelHooks, DataHooks, nn.Module):
 
         return to_torchscript(self, file_path, method, example_inputs, **kwargs)
 
+    def to_tensorrt(self, file_path: Any = None, input_sample: Any = None, **kwargs: Any) -> Any:
+        """Compile with TensorRT; see `lt_core.export.to_tensorrt`."""
+        from lt_core.export import to_tensorrt
+
+        return to_tensorrt(self, file_path, input_sample, **kwargs)
+
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
         state.pop("_trainer", None)
