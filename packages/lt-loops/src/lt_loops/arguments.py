@@ -335,13 +335,6 @@ def _callback_problems(callbacks: Any, values: Mapping[str, Any]) -> list[LtErro
 
 def _not_available(raw: Mapping[str, Any], values: Mapping[str, Any]) -> list[LtError]:
     problems: list[LtError] = []
-    if values["num_nodes"] != 1:
-        problems.append(
-            MisconfigurationValueError(
-                f"`num_nodes={values['num_nodes']}` was given, but this engine runs on one machine. Expected 1. Leave"
-                " `num_nodes` out."
-            )
-        )
     if raw.get("model_registry") is not None:
         problems.append(
             MisconfigurationException(

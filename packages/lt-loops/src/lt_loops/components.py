@@ -6,16 +6,19 @@ from collections.abc import Iterable
 from typing import Any
 
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError
-from lt_core.rank_zero import rank_zero_info
 from lt_loops.accelerators import resolve_accelerator, resolve_devices
 from lt_loops.checkpoint_io import CheckpointIO
+from lt_loops.environments import ClusterEnvironment
+from lt_loops.interactive import is_interactive
 from lt_loops.precision import Precision, resolve_precision
-from lt_loops.strategies import SingleDeviceStrategy, Strategy, StrategyRegistry
+from lt_loops.strategies import ParallelStrategy, SingleDeviceStrategy, Strategy, StrategyRegistry
 
 __all__ = ["resolve_components"]
 
 
-def resolve_components(accelerator: Any, strategy: Any, devices: Any, precision: Any, plugins: Any) -> Strategy:
+def resolve_components(
+    accelerator: Any, strategy: Any, devices: Any, precision: Any, plugins: Any, num_nodes: int = 1
+) -> Strategy:
     """Return the strategy that these arguments of the Trainer mean.
 
     Args:
@@ -24,11 +27,12 @@ def resolve_components(accelerator: Any, strategy: Any, devices: Any, precision:
         devices: How many devices, or which.
         precision: A name, or None.
         plugins: A plugin or several.
+        num_nodes: How many machines.
 
     Raises:
         MisconfigurationException: Arguments contradict each other, or ask for what there is not.
     """
-    precisions, checkpoint_ios = _sort_plugins(plugins)
+    precisions, checkpoint_ios, environments = _sort_plugins(plugins)
     if precisions and precision is not None:
         raise MisconfigurationValueError(
             f"`Trainer(precision={precision!r}, plugins=[{precisions[0]!r}])` sets the precision twice. Expected one "
@@ -37,7 +41,10 @@ def resolve_components(accelerator: Any, strategy: Any, devices: Any, precision:
     if isinstance(strategy, Strategy):
         resolved = _complete(strategy, accelerator, devices)
     else:
-        resolved = _choose(strategy, accelerator, devices)
+        resolved = _choose(strategy, accelerator, devices, num_nodes)
+    resolved.num_nodes = num_nodes
+    if environments:
+        _take_environment(resolved, environments[0])
     if precisions:
         resolved.precision_plugin = precisions[0]
     elif precision is not None or not isinstance(strategy, Strategy):
@@ -62,41 +69,45 @@ def _complete(strategy: Strategy, accelerator: Any, devices: Any) -> Strategy:
     return strategy
 
 
-def _choose(strategy: str, accelerator: Any, devices: Any) -> Strategy:
+def _choose(strategy: str, accelerator: Any, devices: Any, num_nodes: int) -> Strategy:
     """Make the strategy of a name, or the one that fits the devices."""
     chosen = resolve_accelerator(accelerator)
     found = resolve_devices(chosen, devices)
-    if strategy == "auto" and len(found) > 1 and devices == "auto":
-        rank_zero_info(f"Using 1 of {len(found)} devices. Pass `devices=…` and a distributed strategy to use more.")
-        found = found[:1]
-    if strategy == "auto" and len(found) == 1:
+    if strategy == "auto" and len(found) == 1 and num_nodes == 1:
         return SingleDeviceStrategy(found[0], accelerator=chosen)
-    name = "ddp" if strategy == "auto" else strategy
-    if strategy == "auto" and name not in StrategyRegistry:
-        raise MisconfigurationValueError(
-            f"`Trainer(devices={devices!r})` asks for {len(found)} devices, and no installed package has the "
-            "strategy 'ddp' that would use them. Expected one device: pass `devices=1`, or a `strategy`."
-        )
+    name = strategy
+    if strategy == "auto":
+        name = "ddp_notebook" if is_interactive() else "ddp"
     resolved = StrategyRegistry.get(str(name).lower())
     resolved.accelerator = chosen
     resolved.use_devices(found)
     return resolved
 
 
-def _sort_plugins(plugins: Any) -> tuple[list[Precision], list[CheckpointIO]]:
+def _take_environment(strategy: Strategy, environment: ClusterEnvironment) -> None:
+    if not isinstance(strategy, ParallelStrategy):
+        raise MisconfigurationValueError(
+            f"`Trainer(plugins=[{environment!r}])` got a cluster environment, and the strategy "
+            f'`{type(strategy).__name__}` has one process only. Expected one with several: pass `strategy="ddp"`.'
+        )
+    strategy.cluster_environment = environment
+
+
+def _sort_plugins(plugins: Any) -> tuple[list[Precision], list[CheckpointIO], list[ClusterEnvironment]]:
     several = isinstance(plugins, Iterable) and not isinstance(plugins, str)
     listed = [] if plugins is None else list(plugins) if several else [plugins]
     precisions = [plugin for plugin in listed if isinstance(plugin, Precision)]
     checkpoint_ios = [plugin for plugin in listed if isinstance(plugin, CheckpointIO)]
+    environments = [plugin for plugin in listed if isinstance(plugin, ClusterEnvironment)]
     for plugin in listed:
-        if not isinstance(plugin, (Precision, CheckpointIO)):
+        if not isinstance(plugin, (Precision, CheckpointIO, ClusterEnvironment)):
             raise MisconfigurationException(
-                f"`Trainer(plugins=…)` got {plugin!r}, a {type(plugin).__name__}. Expected a `Precision` or a "
-                "`CheckpointIO`."
+                f"`Trainer(plugins=…)` got {plugin!r}, a {type(plugin).__name__}. Expected a `Precision`, a "
+                "`CheckpointIO` or a `ClusterEnvironment`."
             )
-    for kind in (precisions, checkpoint_ios):
+    for kind in (precisions, checkpoint_ios, environments):
         if len(kind) > 1:
             raise MisconfigurationException(
                 f"`Trainer(plugins=…)` got several plugins of a kind: {kind}. Expected one at most."
             )
-    return precisions, checkpoint_ios
+    return precisions, checkpoint_ios, environments

@@ -28,6 +28,7 @@ from lt_loops.callback_list import merge_callbacks, reorder
 from lt_loops.checkpoint_choice import choose_checkpoint
 from lt_loops.checks import check_run
 from lt_loops.compiled import from_compiled
+from lt_loops.launchers.call import Call
 from lt_loops.log_writer import LogWriter
 from lt_loops.loops.evaluation_loop import EvaluationPlan
 from lt_loops.loops.fit_loop import FitPlan
@@ -66,6 +67,19 @@ class Given:
     loaders: dict[str, Any]
     ckpt_path: str | Path | None
     weights_only: bool | None
+
+    def call_of(self, fn: TrainerFn, options: dict[str, Any]) -> Call:
+        """Return the call of the entry point ``fn`` that this came from."""
+        names = {"train": "train_dataloaders", "val": "val_dataloaders"} if fn == TrainerFn.FITTING else {}
+        arguments = {
+            "model": self.model,
+            "datamodule": self.datamodule,
+            "ckpt_path": self.ckpt_path,
+            "weights_only": self.weights_only,
+            **{names.get(prefix, "dataloaders"): loader for prefix, loader in self.loaders.items()},
+            **options,
+        }
+        return Call(str(fn), arguments)
 
 
 class Run:
@@ -291,6 +305,7 @@ class Run:
         trainer.lr_scheduler_configs = setup.schedulers
         precision = trainer.strategy.precision_plugin
         precision.check_optimizers(setup.optimizers)
+        trainer.strategy.setup_optimizers(setup.optimizers)
         step = resolve_step(trainer.strategy.step_function("training_step"), "training_step")
         if trainer.arguments.detect_anomaly:
             step = refuse_nan_loss(step)
@@ -306,11 +321,13 @@ class Run:
                 (trainer.gradient_clip_val, trainer.gradient_clip_algorithm),
                 trainer.clip_gradients,
                 self._sink,
-                trainer.strategy.no_sync,
+                trainer.strategy,
                 steps,
             )
         else:
-            self.optimization = ManualOptimization(module, setup.optimizers, self._hooks, step, precision, steps)
+            self.optimization = ManualOptimization(
+                module, setup.optimizers, self._hooks, step, precision, trainer.strategy.before_backward, steps
+            )
         trainer.fit_loop.optimization = self.optimization
         hook = bind_hook("lr_scheduler_step", module, LightningModule)
         self._schedulers = SchedulerStepper(

@@ -194,7 +194,7 @@ class Trainer(TrainerBase):
         with problems:
             arguments = self.arguments = resolve_arguments(given)
         with problems:
-            resolved = resolve_components(accelerator, strategy, devices, precision, plugins)
+            resolved = resolve_components(accelerator, strategy, devices, precision, plugins, num_nodes)
         with problems:
             self.profiler = resolve_profiler(profiler)
         problems.report()
@@ -275,7 +275,7 @@ class Trainer(TrainerBase):
             MisconfigurationException: Something cannot work; found before data is read or a device is touched.
         """
         given = Given(model, datamodule, {"train": train_dataloaders, "val": val_dataloaders}, ckpt_path, weights_only)
-        self._launch(TrainerFn.FITTING, RunningStage.TRAINING, given, self.fit_loop.run)
+        self._launch(TrainerFn.FITTING, RunningStage.TRAINING, given, self.fit_loop.run, {})
 
     def validate(
         self,
@@ -336,7 +336,7 @@ class Trainer(TrainerBase):
                 print_results(str(stage), results)
             return results
 
-        results: list[dict[str, float]] = self._launch(fn, stage, given, evaluate)
+        results: list[dict[str, float]] = self._launch(fn, stage, given, evaluate, {"verbose": verbose})
         return results
 
     def predict(
@@ -367,11 +367,24 @@ class Trainer(TrainerBase):
         def predict(run: Run) -> list[Any] | None:
             return self.predict_loop.run(run.evaluation_plan("predict"), keep=keep)
 
-        predictions: list[Any] | None = self._launch(TrainerFn.PREDICTING, RunningStage.PREDICTING, given, predict)
+        options = {"return_predictions": return_predictions}
+        predictions: list[Any] | None = self._launch(
+            TrainerFn.PREDICTING, RunningStage.PREDICTING, given, predict, options
+        )
         return predictions
 
-    def _launch(self, fn: TrainerFn, stage: RunningStage, given: Given, body: Callable[[Run], Any]) -> Any:
-        """Begin a run, do its body, end it well or badly."""
+    def _launch(
+        self,
+        fn: TrainerFn,
+        stage: RunningStage,
+        given: Given,
+        body: Callable[[Run], Any],
+        options: dict[str, Any],
+    ) -> Any:
+        """Begin a run, do its body, end it well or badly; where processes must be started first, do it there."""
+        launcher = self.strategy.launcher
+        if launcher is not None and launcher.takes_over():
+            return launcher.launch(self, given.call_of(fn, options))
         if self._run is not None:
             raise MisconfigurationException(
                 f"`Trainer.{fn}` was called while `Trainer.{self.state.fn}` is running. Expected one run at a time: "

@@ -22,6 +22,8 @@ from lt_core.testing.part_kit_callbacks import check_callback as check_callback
 from lt_core.testing.part_kit_loggers import MakeLogger as MakeLogger
 from lt_core.testing.part_kit_loggers import check_logger as check_logger
 from lt_core.testing.part_kit_loggers import logger_checks as logger_checks
+from lt_core.testing.ranks import RankError as RankError
+from lt_core.testing.ranks import run_ranks as run_ranks
 from lt_core.testing.recording import Call as Call
 from lt_core.testing.recording import RecordingCallback as RecordingCallback
 from lt_core.testing.recording import RecordingLogger as RecordingLogger
@@ -46,6 +48,7 @@ __all__ = [
     "RandomDictDataset",
     "RandomIterableDataset",
     "RandomIterableDatasetWithLen",
+    "RankError",
     "RecordingCallback",
     "RecordingLogger",
     "RecordingModule",
@@ -57,5 +60,6 @@ __all__ = [
     "kit_loader",
     "logger_checks",
     "run_checks",
+    "run_ranks",
     "trainer_checks",
 ]

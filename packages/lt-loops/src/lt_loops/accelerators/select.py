@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from lt_loops.accelerators.base import Accelerator
 from lt_loops.accelerators.cpu import CPUAccelerator
 from lt_loops.accelerators.cuda import CUDAAccelerator
 from lt_loops.accelerators.mps import MPSAccelerator
+from lt_loops.interactive import is_interactive
 from lt_loops.registry import Registry
 
 __all__ = ["AcceleratorRegistry", "resolve_accelerator", "resolve_devices"]
@@ -107,7 +107,7 @@ def _available_names() -> list[str]:
 
 def _auto_count(accelerator: Accelerator) -> int:
     count = accelerator.auto_device_count()
-    if count > 1 and hasattr(sys, "ps1"):  # set in notebooks and consoles
+    if count > 1 and is_interactive():
         rank_zero_info(
             f'In a notebook `devices="auto"` means one device; there are {count}. Write `devices={count}` to use all.'
         )

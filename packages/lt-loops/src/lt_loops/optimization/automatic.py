@@ -23,9 +23,8 @@ from lt_loops.optimization.loss import LossError, loss_problem
 from lt_loops.precision import Precision
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from lt_core.log.sink import LogSink
+    from lt_loops.strategies.strategy import Strategy
 
 __all__ = ["AutomaticOptimization", "needs_closure"]
 
@@ -50,7 +49,7 @@ class AutomaticOptimization:
         clip: The trainer's ``(gradient_clip_val, gradient_clip_algorithm)``.
         clip_gradients: Clips an optimizer's gradients to a value with an algorithm.
         sink: Where values are logged; knows the running hook.
-        no_sync: Makes a context for batches that do not close a window.
+        strategy: Whether and when gradients and losses are combined over ranks.
         steps: How many optimizer steps were taken before.
 
     Attributes:
@@ -81,7 +80,7 @@ class AutomaticOptimization:
         clip: tuple[float | None, str | None],
         clip_gradients: Callable[[Optimizer, float, str], None],
         sink: LogSink,
-        no_sync: Callable[[], AbstractContextManager[Any]] | None = None,
+        strategy: Strategy,
         steps: int = 0,
     ) -> None:
         self.module = module
@@ -94,7 +93,9 @@ class AutomaticOptimization:
         self._context = precision.step_context()
         self._precision = precision
         self._sink = sink
-        self._no_sync = no_sync
+        self._no_sync = strategy.no_sync
+        self._combine_gradients = strategy.combine_gradients
+        self._after_first_backward = strategy.after_first_backward
         # A precision that changes neither backward nor the loss before it is not asked at each batch.
         self._own_backward = precision.backward if is_overridden("backward", precision, Precision) else None
         self._own_pre_backward = precision.pre_backward if is_overridden("pre_backward", precision, Precision) else None
@@ -115,6 +116,8 @@ class AutomaticOptimization:
         self._batch: tuple[Any, int, bool, float] = (None, 0, True, 1)
         self.run: Callable[[Any, int, bool, bool, float], None]
         self._needs_closure = needs_closure(optimizer)
+        # Such an optimizer decides by the loss: all ranks must decide the same.
+        self._reduce_loss = strategy.reduce if self._needs_closure and strategy.world_size > 1 else None
         if self._step_hook is not None or self._needs_closure:
             self.run = self._run_closure
         elif precision.scales_loss:
@@ -191,7 +194,7 @@ class AutomaticOptimization:
                 "compares the losses of several evaluations. Expected a loss for each batch: return one, or leave the "
                 "batch out of the loader."
             )
-        return self.loss
+        return self.loss if self._reduce_loss is None else self._reduce_loss(self.loss)
 
     def _step_in_closure(self, optimizer: Optimizer, closure: Callable[[], Any] | None = None, **kwargs: Any) -> Any:
         """Step the optimizer as an overridden ``optimizer_step`` asks: hooks run between the closure and the update."""
@@ -282,6 +285,9 @@ class AutomaticOptimization:
             if problem is not None:
                 raise LossError(problem) from error
             raise
+        if self._after_first_backward is not None:
+            check, self._after_first_backward = self._after_first_backward, None
+            check()
         if self._after_backward is not None:
             self._after_backward()
 
@@ -320,6 +326,8 @@ class AutomaticOptimization:
         Args:
             batch_idx: The number of the last batch within the epoch.
         """
+        if self._no_sync is not None:  # no backward pass was the window's last, so the ranks' gradients differ
+            self._combine_gradients(self.module)
         if self._step_hook is not None:
             self._step_hook(self.epoch, batch_idx, self._wrapped, lambda: self.loss)
         else:

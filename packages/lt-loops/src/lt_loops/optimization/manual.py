@@ -31,6 +31,7 @@ class ManualOptimization:
         hooks: The resolved hook calls.
         step: What runs ``training_step``.
         precision: The arithmetic.
+        before_backward: What the strategy does before each backward pass, None for nothing.
         steps: How many optimizer steps were taken before.
 
     Attributes:
@@ -50,6 +51,7 @@ class ManualOptimization:
         hooks: HookCalls,
         step: Callable[..., Any],
         precision: Precision,
+        before_backward: Callable[[Tensor], None] | None = None,
         steps: int = 0,
     ) -> None:
         self.steps = steps
@@ -58,6 +60,7 @@ class ManualOptimization:
         self._module = module
         self._step = step
         self._precision = precision
+        self._strategy_before_backward = before_backward
         self._context = precision.step_context()
         self._before_backward = hooks["on_before_backward"]
         self._after_backward = hooks["on_after_backward"]
@@ -86,6 +89,8 @@ class ManualOptimization:
         loss = self._precision.pre_backward(loss, self._module)
         if self._before_backward is not None:
             self._before_backward(loss)
+        if self._strategy_before_backward is not None:
+            self._strategy_before_backward(loss)
         try:
             self._precision.backward(loss, self._module, *args, **kwargs)
         except RuntimeError as error:

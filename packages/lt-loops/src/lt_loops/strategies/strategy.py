@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from torch.optim import Optimizer
+
     from lt_core.log.sink import Exchange
     from lt_core.module import LightningModule
     from lt_loops.accelerators import Accelerator
+    from lt_loops.launchers import Launcher
+    from lt_loops.ranks.board import RankBoard
 
 __all__ = ["Strategy"]
 
@@ -37,9 +41,15 @@ class Strategy(ABC):
 
     Attributes:
         strategy_name: The name under which it is registered.
+        launcher: Starts the processes; None where there is one only.
+        board: What the processes of this machine tell each other without a collective; None where there is one only.
+        num_nodes: How many machines take part.
     """
 
     strategy_name: str = ""
+    launcher: Launcher | None = None
+    board: RankBoard | None = None
+    num_nodes: int = 1
 
     accelerator: Accelerator | None
     checkpoint_io: CheckpointIO
@@ -103,6 +113,10 @@ class Strategy(ABC):
     @abstractmethod
     def broadcast(self, obj: Any, src: int = 0) -> Any:
         """Return the object of process ``src`` on every process."""
+
+    def gather_objects(self, obj: Any) -> list[Any]:
+        """Return the objects of all processes, in the order of ranks; they are pickled."""
+        return [obj]
 
     @abstractmethod
     def all_gather(self, tensor: Tensor, group: Any = None, *, sync_grads: bool = False) -> Tensor:
@@ -187,10 +201,26 @@ class Strategy(ABC):
         function: Callable[..., Any] = getattr(self._module, name)
         return function
 
+    def setup_optimizers(self, optimizers: list[Optimizer]) -> None:
+        """Take the optimizers of a fit, right after ``configure_optimizers``."""
+
+    @property
+    def after_first_backward(self) -> Callable[[], None] | None:
+        """Called once, after the first backward pass of automatic optimisation; None for nothing to do."""
+        return None
+
+    @property
+    def before_backward(self) -> Callable[[Tensor], None] | None:
+        """Called before each backward pass of manual optimisation; None for nothing to do."""
+        return None
+
     @property
     def no_sync(self) -> Callable[[], AbstractContextManager[Any]] | None:
         """Makes a context in which gradients are not combined over ranks; None where they never are."""
         return None
+
+    def combine_gradients(self, module: nn.Module) -> None:
+        """Average the gradients over ranks, after backward passes within `no_sync` that nothing has followed."""
 
     def teardown(self) -> None:
         """Free the device: the module goes back to the CPU."""
