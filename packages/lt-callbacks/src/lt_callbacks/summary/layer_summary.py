@@ -23,6 +23,7 @@ class LayerSummary:
     Args:
         module: The layer.
         num_parameters: Its number of parameters if that is known already.
+        observe: Whether to wait for a forward pass; without it the sizes stay unknown.
 
     Example:
         >>> layer = LayerSummary(nn.Conv2d(3, 8, 3))
@@ -30,13 +31,13 @@ class LayerSummary:
         ('Conv2d', 224, '?')
     """
 
-    def __init__(self, module: nn.Module, num_parameters: int | None = None) -> None:
+    def __init__(self, module: nn.Module, num_parameters: int | None = None, *, observe: bool = True) -> None:
         self._module = module
         self._num_parameters = num_parameters
         self._in_size: str | list[Any] | None = None
         self._out_size: str | list[Any] | None = None
         self._handle: RemovableHandle | None = None
-        if not isinstance(module, torch.jit.ScriptModule):
+        if observe and not isinstance(module, torch.jit.ScriptModule):
             self._handle = module.register_forward_hook(self._note_sizes, with_kwargs=True)
 
     def __del__(self) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from lt_callbacks.summary.counts import ParameterCounts, count_parameters, human_readable
 from lt_callbacks.summary.layer_summary import LayerSummary
+from lt_callbacks.summary.module_tree import ModuleTree
 from lt_callbacks.summary.table import format_table
 from lt_core.data_hooks import DataHooks
 from lt_core.errors import MisconfigurationValueError
@@ -65,16 +66,14 @@ class ModelSummary:
         self._max_depth = max_depth
         self._flops: dict[str, dict[Any, int]] = {}
         self._counts: ParameterCounts
+        self._tree: ModuleTree
         self._example: Any = getattr(model, "example_input_array", None)
         self._layer_summary = self.summarize()
 
     @property
     def named_modules(self) -> list[tuple[str, nn.Module]]:
         """The layers that are shown, with their names."""
-        if self._max_depth == 0:
-            return []
-        found = ((name, module) for name, module in self._model.named_modules() if name)
-        return [(name, module) for name, module in found if self._max_depth < 0 or name.count(".") < self._max_depth]
+        return [(name, self._tree.modules[position]) for name, position in self._tree.shown]
 
     @property
     def layer_names(self) -> list[str]:
@@ -109,7 +108,7 @@ class ModelSummary:
     @property
     def total_training_modes(self) -> dict[str, int]:
         """How many modules, without the outermost, are in training and in evaluation mode."""
-        modes = [module.training for module in self._model.modules()][1:]
+        modes = [module.training for module in self._tree.modules[1:]]
         return {"train": modes.count(True), "eval": modes.count(False)}
 
     @property
@@ -145,16 +144,18 @@ class ModelSummary:
 
     def summarize(self) -> dict[str, LayerSummary]:
         """Look at the layers, and run the example input through them if there is one."""
+        self._tree = ModuleTree(self._model, self._max_depth)
         shown = self.named_modules
-        layers = {name: LayerSummary(module, 0) for name, module in shown}
-        try:
-            if self._example is not None:
+        forward = self._example is not None
+        layers = {name: LayerSummary(module, 0, observe=forward) for name, module in shown}
+        if forward:
+            try:
                 self._forward_example_input()
-        finally:
-            for layer in layers.values():
-                layer.detach_hook()
+            finally:
+                for layer in layers.values():
+                    layer.detach_hook()
         # Afterwards, because layers without shape get one in their first forward pass.
-        self._counts = count_parameters(self._model)
+        self._counts = count_parameters(self._model, self._tree)
         for name, module in shown:
             layers[name].set_num_parameters(self._counts.by_module[module])
         return layers
@@ -199,7 +200,7 @@ class ModelSummary:
         from torch.utils.flop_counter import FlopCounterMode
 
         model, example = self._model, self._on_device(self._example)
-        modes = [(module, module.training) for module in model.modules()]
+        modes = [(module, module.training) for module in self._tree.modules]
         counter = FlopCounterMode(display=False)
         model.eval()
         try:
@@ -218,7 +219,10 @@ class ModelSummary:
     def _on_device(self, example: Any) -> Any:
         """Bring the example where the parameters are, through the module's own hooks if it has them."""
         model = self._model
-        device = next((each.device for each in self._tensors() if each.device.type != "meta"), torch.device("cpu"))
+        devices = [each.device for each in self._tensors()]
+        # On the meta device alone the pass gives sizes and operations without computing anything.
+        real = next((device for device in devices if device.type != "meta"), None)
+        device = real or (devices[0] if devices else torch.device("cpu"))
         if not isinstance(model, DataHooks):
             return move_data_to_device(example, device)
         example = model.on_before_batch_transfer(example, 0)
