@@ -122,6 +122,27 @@ class Logger(ABC):
         """
         self.save()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the logger stands, for a checkpoint; empty where there is nothing to keep.
+
+        A run that is killed has logged rows since its last checkpoint, and logs them again when it is resumed from
+        there. A logger that can take rows back says here how far it has come.
+
+        Returns:
+            Numbers, strings, lists, dicts and tensors, so that the checkpoint can be read safely.
+        """
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go back to where the logger stood: what it has recorded since then is recorded again.
+
+        A trainer calls this when a fit is resumed, for a logger whose class, name and version are those of the
+        checkpoint.
+
+        Args:
+            state_dict: What :meth:`state_dict` returned.
+        """
+
     def after_save_checkpoint(self, checkpoint_callback: Checkpoint) -> None:
         """Take notice of a checkpoint that was just written.
 

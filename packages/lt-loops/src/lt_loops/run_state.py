@@ -16,6 +16,7 @@ from lt_core.hooks import is_overridden
 from lt_core.log import named_metrics
 from lt_core.module import LightningModule
 from lt_core.seed import collect_random_states
+from lt_loops.logger_state import dump_loggers, restore_loggers
 from lt_loops.loops.fit_loop import Progress, Resume
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def dump_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
             name: _metric_state(metric) for name, metric in named_metrics(module) if name not in finished
         },
         "logged": {"train": sink.state_dict().get("train", [])},
+        "loggers": dump_loggers(trainer.loggers),
     }
     keeps = not module.automatic_optimization or is_overridden("optimizer_zero_grad", module, LightningModule)
     if progress.window_open or (in_epoch and keeps):
@@ -167,6 +169,7 @@ def restore_fit_progress(trainer: Trainer, module: LightningModule, checkpoint: 
         is_at_end=phase == "epoch_end" or progress.is_last_batch,
     )
     trainer.validate_loop.seen.update(entry.get("seen", {}))
+    restore_loggers(trainer.loggers, entry.get("loggers", []))
     gradients = entry.get("gradients")
     if gradients:
         for name, parameter in module.named_parameters():
