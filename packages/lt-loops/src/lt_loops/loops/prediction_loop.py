@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lt_core.rank_zero import WarningCache
 from lt_core.transfer import move_data_to_device
+from lt_loops.data.batch_indices import IndexRecorder
 from lt_loops.loops.evaluation_loop import EvaluationPlan, ModeKeeper
 
 if TYPE_CHECKING:
@@ -25,10 +26,15 @@ class PredictionLoop:
 
     Attributes:
         predictions: What each loader's batches gave, on the CPU.
+        current_batch_indices: Which samples the running batch is made of, for callbacks that write predictions; None
+            where that cannot be known, and where no callback plays the role ``prediction_writer``.
     """
+
+    current_batch_indices: list[int] | None
 
     def __init__(self, trainer: Trainer) -> None:
         self.predictions: list[list[Any]] = []
+        self.current_batch_indices = None
         self._trainer = trainer
         self._modes: ModeKeeper | None = None
 
@@ -79,9 +85,13 @@ class PredictionLoop:
         count = None if limit == float("inf") else int(limit)
         outputs = self.predictions[index]
         plan.sink.fx = "predict_step"
+        recorder = IndexRecorder(loader) if self._trainer.callbacks_of("prediction_writer") else None
+        loader = loader if recorder is None else recorder
         for batch_idx, batch in enumerate(islice(loader, count)):
             if move is not None:
                 batch = move(batch, index)  # noqa: PLW2901 -- the batch on its device replaces the one on the host
+            if recorder is not None:
+                self.current_batch_indices = recorder.indices
             if on_start is not None:
                 on_start(batch, batch_idx, *extra)
             if context is None:
@@ -95,4 +105,5 @@ class PredictionLoop:
                 on_end(output, batch, batch_idx, *extra)
             if keep:
                 outputs.append(move_data_to_device(output, "cpu"))
+        self.current_batch_indices = None
         plan.sink.fx = None
