@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError
@@ -13,7 +14,7 @@ from lt_loggers.hparams_file import HparamsFile
 from lt_loggers.metrics_file import MetricsFile
 from lt_loggers.run_folder import RunFolderLogger
 from lt_loggers.scalars import checked_metrics, scalar
-from lt_loggers.write_retry import WriteRetry
+from lt_loggers.write_retry import OnFailure, WriteRetry
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -27,19 +28,22 @@ class ExperimentWriter:
 
     Args:
         log_dir: The run's folder. It is made when something is written.
+        on_failure: ``"warn"`` or ``"raise"``, where files cannot be written.
     """
 
     NAME_METRICS_FILE = "metrics.csv"
     NAME_HPARAMS_FILE = "hparams.yaml"
 
-    def __init__(self, log_dir: str) -> None:
+    def __init__(self, log_dir: str, on_failure: OnFailure = "warn") -> None:
         self.log_dir = log_dir
         self.metrics: list[dict[str, float | int]] = []
         """The rows that are not in the file yet."""
         self.metrics_file_path = os.path.join(log_dir, self.NAME_METRICS_FILE)
         self._file = MetricsFile(self.metrics_file_path)
         self._hparams_file = HparamsFile(os.path.join(log_dir, self.NAME_HPARAMS_FILE), keep_existing=False)
-        self._retry = WriteRetry(log_dir)
+        self._retry = WriteRetry(log_dir, on_failure=on_failure)
+        self._last_row: dict[str, float | int] | None = None
+        self._said_logged_step = False
 
     @property
     def hparams(self) -> dict[str, Any]:
@@ -60,15 +64,17 @@ class ExperimentWriter:
         """Keep a row until the next :meth:`save`.
 
         Args:
-            metrics: Values by name. A value named ``step`` is the row's step where none is given.
+            metrics: Values by name. A value named ``step`` is the row's step where none is given; where another one is
+                given, it goes to the column ``logged_step``.
             step: The row's step, from 0; None for the number of rows there are so far.
 
         Raises:
-            MisconfigurationValueError: A value is no number, or the row has two different steps.
+            MisconfigurationValueError: A value is no number.
         """
         row = {name: scalar(name, value) for name, value in metrics.items()}
-        row["step"] = self._step(row.get("step"), step)
+        self._place(row, step)
         self.metrics.append(row)
+        self._last_row = row
 
     def log_hparams(self, params: dict[str, Any]) -> None:
         """Write hyperparameters to ``hparams.yaml``, beside those that were logged before.
@@ -96,16 +102,55 @@ class ExperimentWriter:
         self.metrics = []
         self._hparams_file.write()
 
-    def _step(self, logged: float | None, given: float | None) -> float:
+    def state_dict(self) -> dict[str, Any]:
+        """Return how many rows there are, written or not, their columns and the last one."""
+        columns = set(self._file.columns).union(*self.metrics)
+        rows = self._file.num_rows + len(self.metrics)
+        return {"rows": rows, "columns": sorted(columns), "last_row": self._last_row}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back the rows that came after the state was made.
+
+        Args:
+            state_dict: What :meth:`state_dict` returned.
+        """
+        self._retry.attempt(partial(self._cut, state_dict), now=True)
+
+    def _cut(self, state: dict[str, Any]) -> None:
+        in_file = self._file.num_rows
+        del self.metrics[max(state["rows"] - in_file, 0) :]
+        cut = self._file.cut(state["rows"], state["columns"], state["last_row"])
+        missing = state["rows"] - in_file - len(self.metrics)
+        if cut:
+            self._last_row = state["last_row"]
+            rank_zero_info(
+                f"{cut} rows of {self.metrics_file_path} are of steps that are run again, and were taken back."
+            )
+        elif missing > 0 and in_file:
+            rank_zero_warn(
+                f"{self.metrics_file_path} holds {in_file} rows and held {state['rows']} when the checkpoint was"
+                f" written: {missing} rows are lost. New rows are added to those that are there."
+            )
+
+    def _place(self, row: dict[str, float | int], given: float | None) -> None:
+        """Put the row's step into it."""
+        logged = row.get("step")
         if given is None:
             given = logged if logged is not None else len(self.metrics) + self._file.num_rows
         given = scalar("step", given)
         if logged is not None and logged != given:
-            raise MisconfigurationValueError(
+            row["logged_step"] = logged
+            self._say_logged_step(given, logged)
+        row["step"] = int(given) if given == given // 1 else given
+
+    def _say_logged_step(self, given: float, logged: float) -> None:
+        if not self._said_logged_step:
+            self._said_logged_step = True
+            rank_zero_warn(
                 f"A row was logged at step={given!r} with a metric named 'step' of {logged!r}. The column `step` holds"
-                " the row's place on the x-axis, once. Leave out the argument `step`, or give the metric another name."
+                " the row's place on the x-axis, so the metric goes to the column `logged_step`. Leave out the argument"
+                " `step`, or give the metric another name."
             )
-        return int(given) if given == given // 1 else given
 
 
 class CSVLogger(RunFolderLogger):
@@ -114,7 +159,8 @@ class CSVLogger(RunFolderLogger):
     The file has one row for each call of :meth:`log_metrics` and one column for each name, sorted by name, ``step``
     among them; what a row does not have is empty. Rows are whole and in the file after each :meth:`save`, which a
     trainer calls after each row, whatever then happens to the process. A run folder that exists is continued: rows are
-    added after those that are there. A disk that cannot be written does not end the training: it is said once, and
+    added after those that are there; a fit that is resumed from a checkpoint of the same version first takes back the rows
+    that it will log again. A disk that cannot be written does not end the training: it is said once, and
     the rows are kept and tried again.
 
     Args:
@@ -125,6 +171,7 @@ class CSVLogger(RunFolderLogger):
         prefix: What comes before each metric's name (not before ``step``), joined with ``-``; ``""`` for nothing.
         flush_logs_every_n_steps: Without a trainer that saves: save when a step is reached that, counted from 1, is a
             multiple of this (at least 1).
+        on_failure: Where files cannot be written: ``"warn"`` says so once and keeps trying, ``"raise"`` ends the run.
 
     Raises:
         MisconfigurationException: An argument makes no sense.
@@ -148,8 +195,10 @@ class CSVLogger(RunFolderLogger):
         version: int | str | None = None,
         prefix: str = "",
         flush_logs_every_n_steps: int = 100,
+        *,
+        on_failure: OnFailure = "warn",
     ) -> None:
-        super().__init__(save_dir, name, version, prefix)
+        super().__init__(save_dir, name, version, prefix, on_failure=on_failure)
         if flush_logs_every_n_steps < 1:
             raise MisconfigurationValueError(
                 f"CSVLogger got flush_logs_every_n_steps={flush_logs_every_n_steps!r}. It is a number of steps from 1."
@@ -189,7 +238,7 @@ class CSVLogger(RunFolderLogger):
                 the number of rows so far.
 
         Raises:
-            MisconfigurationException: A value is no number, or there are two different steps.
+            MisconfigurationException: A value is no number.
         """
         writer = self._writer()
         writer.log_metrics(add_prefix(checked_metrics("CSVLogger", metrics), self._prefix), step)
@@ -217,11 +266,29 @@ class CSVLogger(RunFolderLogger):
         if self._experiment is not None:
             self._experiment.save(final=True)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return how many rows there are, their columns and the last one, by which a resumed run finds its place."""
+        if rank_zero_only.rank != 0:
+            return {}
+        try:
+            return self._writer().state_dict()
+        except OSError:  # a folder that cannot be read now is said where rows are written
+            return {}
+
+    @rank_zero_only
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back the rows that came after the state was made: they are logged again.
+
+        Args:
+            state_dict: What :meth:`state_dict` returned.
+        """
+        self._writer().load_state_dict(state_dict)
+
     def __getstate__(self) -> dict[str, Any]:
         # The rows that wait belong to this process: a copy would write them a second time.
         return {**self.__dict__, "_experiment": None, "_prepared": False}
 
     def _writer(self) -> ExperimentWriter:
         if self._experiment is None:
-            self._experiment = ExperimentWriter(self.log_dir)
+            self._experiment = ExperimentWriter(self.log_dir, self._on_failure)
         return self._experiment

@@ -7,15 +7,18 @@ one and renaming it. The file is rewritten for a new column only, never for a ro
 
 from __future__ import annotations
 
-import contextlib
+import codecs
 import csv
 import errno
 import io
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
+from lt_core.atomic_file import replacing_file
 from lt_core.errors import MisconfigurationException
 from lt_core.rank_zero import rank_zero_warn
 
@@ -45,6 +48,12 @@ class MetricsFile:
         self._look()
         return self._num_rows
 
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns, sorted."""
+        self._look()
+        return list(self._columns)
+
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows at the end; all of them or, when it raises, none.
 
@@ -71,6 +80,47 @@ class MetricsFile:
             self._columns = columns
         self._num_rows += len(rows)
 
+    def cut(self, num_rows: int, columns: Sequence[str], last_row: Row | None) -> int:
+        """Take back the rows after the first ``num_rows``, and the columns that only they have, in one step.
+
+        Args:
+            num_rows: How many rows stay.
+            columns: The columns that stay, sorted.
+            last_row: The last row that stays, to tell whether this is the file that is meant; None if not known.
+
+        Returns:
+            How many rows were taken back. 0 where the file has no more rows, or has another last row or other columns:
+            then another run wrote it.
+
+        Raises:
+            OSError: The file cannot be rewritten. It is as it was.
+        """
+        self._look()
+        surplus = self._num_rows - num_rows
+        if surplus <= 0 or not set(columns) <= set(self._columns):
+            return 0
+        with open(self.path, encoding="utf-8", newline="") as old:
+            reader = csv.reader(old)
+            kept = list(_rearranged(itertools.islice(reader, num_rows + 1), self._columns, list(columns)))[1:]
+        if (
+            last_row is not None
+            and kept
+            and list(kept[-1]) != [str(cell) for cell in next(_cells(columns, [last_row]))]
+        ):
+            return 0
+        if kept:
+            self._replace(list(columns), kept)
+        else:
+            os.remove(self.path)
+        self._size = None
+        return surplus
+
+    def _replace(self, columns: list[str], cells: Iterable[Sequence[Any]]) -> None:
+        with replacing_file(Path(self.path)) as file:
+            writer = csv.writer(codecs.getwriter("utf-8")(file))
+            writer.writerow(columns)
+            writer.writerows(cells)
+
     def _write_at_end(self, data: bytes) -> None:
         with _open_for_append(self.path) as file:
             start = file.seek(0, os.SEEK_END)
@@ -85,25 +135,11 @@ class MetricsFile:
         self._size = start + len(data)
 
     def _rewrite(self, columns: list[str], rows: Sequence[Row]) -> None:
-        temporary = f"{self.path}.tmp-{os.getpid()}"
-        try:
-            with (
-                open(self.path, encoding="utf-8", newline="") as old,
-                open(temporary, "w", encoding="utf-8", newline="") as new,
-            ):
-                reader = csv.reader(old)
-                writer = csv.writer(new)
-                writer.writerow(columns)
-                writer.writerows(_rearranged(reader, next(reader), columns))
-                writer.writerows(_cells(columns, rows))
-                new.flush()
-                os.fsync(new.fileno())
-                size = os.fstat(new.fileno()).st_size
-            os.replace(temporary, self.path)
-        except OSError:
-            _remove(temporary)
-            raise
-        self._size = size
+        with open(self.path, encoding="utf-8", newline="") as old:
+            reader = csv.reader(old)
+            kept = _rearranged(reader, next(reader), columns)
+            self._replace(columns, itertools.chain(kept, _cells(columns, rows)))
+        self._size = os.stat(self.path).st_size
 
     def _look(self) -> None:
         """Learn columns and number of rows from the file, unless it is as this object left it."""
@@ -135,7 +171,9 @@ def _cells(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[list[Any]]:
 def _rearranged(rows: Iterable[list[str]], old: list[str], new: list[str]) -> Iterator[tuple[str, ...]]:
     """Put the cells of rows with the columns ``old`` where the columns ``new`` have them."""
     # Each row gets one empty cell at its end, which is what new columns hold.
-    pick = itemgetter(*[old.index(column) if column in old else -1 for column in new])
+    places = [old.index(column) if column in old else -1 for column in new]
+    # With one place alone, itemgetter would return the cell itself.
+    pick = itemgetter(*places) if len(places) > 1 else lambda row: (row[places[0]],)
     width = len(old)
     for row in rows:
         del row[width:]
@@ -184,8 +222,3 @@ def _cut_torn_end(path: str) -> int:
         " The run goes on after the last whole row."
     )
     return end
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(path)

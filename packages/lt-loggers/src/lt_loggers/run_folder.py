@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lt_core.errors import MisconfigurationTypeError, MisconfigurationValueError
 from lt_core.logger import Logger
+from lt_loggers.write_retry import OnFailure, checked_on_failure
 
 __all__ = ["RunFolderLogger", "expanded"]
 
@@ -28,9 +29,10 @@ class RunFolderLogger(Logger):
         version: Which run it is. A number n makes the folder ``version_<n>``, a string is the folder's name as it is;
             None takes the number after the highest that exists, when it is first asked for.
         prefix: What comes before each metric's name, joined with ``-``; ``""`` for nothing.
+        on_failure: ``"warn"`` or ``"raise"``, where files cannot be written.
 
     Raises:
-        MisconfigurationValueError: ``save_dir`` is the address of a remote file system.
+        MisconfigurationValueError: ``save_dir`` is the address of a remote file system, or ``on_failure`` is unknown.
         MisconfigurationTypeError: ``version`` is neither a number nor a string.
     """
 
@@ -40,7 +42,10 @@ class RunFolderLogger(Logger):
         name: str | None = "lightning_logs",
         version: int | str | None = None,
         prefix: str = "",
+        *,
+        on_failure: OnFailure = "warn",
     ) -> None:
+        self._on_failure = checked_on_failure(type(self).__name__, on_failure)
         self._save_dir = os.fspath(save_dir)
         self._name = name or ""
         self._version = version

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,13 +23,14 @@ from lt_core.data_hooks import DataHooks
 from lt_core.errors import MisconfigurationException
 from lt_core.logger import rank_zero_experiment
 from lt_core.logger_params import add_prefix, convert_params, flatten_dict, sanitize_params
-from lt_core.rank_zero import rank_zero_only, rank_zero_warn
+from lt_core.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
 from lt_core.transfer import move_data_to_device
+from lt_loggers.event_files import RESUMED, EventFiles
 from lt_loggers.hparams_file import HparamsFile
 from lt_loggers.run_folder import RunFolderLogger, expanded
 from lt_loggers.scalars import checked_metrics, scalar
 from lt_loggers.tensorboard_backend import load_backend, require_backend
-from lt_loggers.write_retry import WriteRetry
+from lt_loggers.write_retry import OnFailure, WriteRetry
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -66,6 +68,7 @@ class TensorBoardLogger(RunFolderLogger):
             ``hp_metric`` of -1, without which TensorBoard's dashboard does not show them.
         prefix: What comes before each metric's name, joined with ``-``; ``""`` for nothing.
         sub_dir: A folder within the run's folder for the files; None for the run's folder itself.
+        on_failure: Where files cannot be written: ``"warn"`` says so once and keeps trying, ``"raise"`` ends the run.
         kwargs: Further arguments of ``SummaryWriter``, such as ``max_queue``, ``filename_suffix``, ``purge_step`` or
             ``flush_secs`` (seconds between the writing thread's flushes; 1 unless given).
 
@@ -94,10 +97,12 @@ class TensorBoardLogger(RunFolderLogger):
         default_hp_metric: bool = True,  # noqa: FBT001, FBT002 - existing code passes it by position
         prefix: str = "",
         sub_dir: str | os.PathLike[str] | None = None,
+        *,
+        on_failure: OnFailure = "warn",
         **kwargs: Any,
     ) -> None:
         require_backend("TensorBoardLogger")
-        super().__init__(save_dir, name, version, prefix)
+        super().__init__(save_dir, name, version, prefix, on_failure=on_failure)
         self._log_graph = log_graph
         self._default_hp_metric = default_hp_metric
         self._sub_dir = None if sub_dir is None else os.fspath(sub_dir)
@@ -109,6 +114,8 @@ class TensorBoardLogger(RunFolderLogger):
         self._waiting: list[_Entry] = []  # not flushed yet, the first `_handed` of them with the writer
         self._handed = 0
         self._flushed_at = 0.0
+        self._resumed = False
+        self._event_files: EventFiles | None = None
 
     @property
     def sub_dir(self) -> str | None:
@@ -244,6 +251,38 @@ class TensorBoardLogger(RunFolderLogger):
                 " They are kept in memory; `logger.finalize('success')` tries again."
             )
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return how far the run's event files reach, by which a resumed run finds its place."""
+        if rank_zero_only.rank != 0:
+            return {}
+        if self._experiment is not None:
+            self._guard().attempt(partial(self._push, flush=True))
+        try:
+            return {"event_files": self._files().state_dict()}
+        except OSError:  # a folder that cannot be read now is said where rows are written
+            return {}
+
+    @rank_zero_only
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back the events that came after the state was made: they are logged again, into a further file.
+
+        Args:
+            state_dict: What :meth:`state_dict` returned.
+        """
+        self._guard().attempt(partial(self._go_back, state_dict["event_files"]), now=True)
+
+    def _go_back(self, state: dict[str, Any]) -> None:
+        self._close()
+        files = self._files()
+        cut = files.cut(state)
+        self._resumed = True
+        # A TensorBoard that is looking on has shown what was cut.
+        self._kwargs["purge_step"] = files.last_step(load_backend().event.FromString) + 1
+        if cut:
+            rank_zero_info(
+                f"{cut} bytes of event files in {self.log_dir} are of steps that are run again, and were taken back."
+            )
+
     def __getstate__(self) -> dict[str, Any]:
         # Files and the thread that writes them belong to this process, and so do the rows that wait for it.
         left_here: dict[str, Any] = {"_experiment": None, "_retry": None, "_waiting": [], "_handed": 0}
@@ -263,6 +302,7 @@ class TensorBoardLogger(RunFolderLogger):
                     writer.file_writer.add_summary(summary, entry.step, entry.walltime)
                 for key, group in entry.groups.items():
                     writer.add_scalars(key, group, entry.step, entry.walltime)
+                self._files().add_groups(entry.groups)
                 self._handed += 1
             if flush or time.monotonic() - self._flushed_at >= _FLUSH_SECONDS:
                 writer.flush()
@@ -273,9 +313,10 @@ class TensorBoardLogger(RunFolderLogger):
             raise
 
     def _close(self) -> None:
-        self._push(flush=True)
-        self._experiment.close()
-        self._experiment = None
+        if self._experiment is not None or self._waiting:
+            self._push(flush=True)
+            self._experiment.close()
+            self._experiment = None
         if self._hparams_file is not None:
             self._hparams_file.write()
 
@@ -290,16 +331,22 @@ class TensorBoardLogger(RunFolderLogger):
         # A user may have closed the writer: it then has no file.
         if self._experiment is None or self._experiment.file_writer is None:
             backend = load_backend()
-            suffix = backend.file_id() + self._kwargs.get("filename_suffix", "")
-            self._experiment = backend.writer(log_dir=self.log_dir, **{**self._kwargs, "filename_suffix": suffix})
+            suffix = backend.file_id() + self._kwargs.get("filename_suffix", "") + (RESUMED if self._resumed else "")
+            with self._files().opening():
+                self._experiment = backend.writer(log_dir=self.log_dir, **{**self._kwargs, "filename_suffix": suffix})
             # In a further file it would hide what was logged since.
             self._kwargs.pop("purge_step", None)
         return self._experiment
 
     def _guard(self) -> WriteRetry:
         if self._retry is None:
-            self._retry = WriteRetry(self.log_dir, errors=load_backend().errors)
+            self._retry = WriteRetry(self.log_dir, errors=load_backend().errors, on_failure=self._on_failure)
         return self._retry
+
+    def _files(self) -> EventFiles:
+        if self._event_files is None:
+            self._event_files = EventFiles(self.log_dir)
+        return self._event_files
 
     def _hparams(self) -> HparamsFile:
         if self._hparams_file is None:

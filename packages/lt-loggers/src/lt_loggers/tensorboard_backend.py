@@ -30,6 +30,7 @@ class TensorBoardBackend:
     Attributes:
         writer: The class ``SummaryWriter``.
         summary: The protocol buffer class ``Summary``.
+        event: The protocol buffer class ``Event``.
         hparams: Makes the three summaries of the hyperparameter dashboard from parameters and metrics.
         errors: What the package raises when a file cannot be written.
         file_id: What has to be in a new file's name besides what the package puts there, so that no file is opened a
@@ -38,6 +39,7 @@ class TensorBoardBackend:
 
     writer: Callable[..., Any]
     summary: Any
+    event: Any
     hparams: Callable[[dict[str, Any], dict[str, Any]], tuple[Any, Any, Any]]
     errors: tuple[type[BaseException], ...]
     file_id: Callable[[], str]
@@ -79,15 +81,17 @@ def load_backend() -> TensorBoardBackend:
     require_backend("Writing event files")
     if _installed("tensorboard"):
         from tensorboard.compat import tf
+        from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
         from torch.utils.tensorboard import SummaryWriter
         from torch.utils.tensorboard.summary import hparams
 
         # Where TensorFlow is installed, tensorboard writes through it, and its errors are no OSError.
-        return TensorBoardBackend(SummaryWriter, Summary, hparams, (OSError, tf.errors.OpError), lambda: "")
+        return TensorBoardBackend(SummaryWriter, Summary, Event, hparams, (OSError, tf.errors.OpError), lambda: "")
     return TensorBoardBackend(
         writer=import_module("tensorboardX").SummaryWriter,
         summary=import_module("tensorboardX.proto.summary_pb2").Summary,
+        event=import_module("tensorboardX.proto.event_pb2").Event,
         hparams=import_module("tensorboardX.summary").hparams,
         errors=(OSError,),
         # Its names differ by the second only, and it begins a file of the same name anew.

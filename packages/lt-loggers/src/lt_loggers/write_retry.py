@@ -1,20 +1,47 @@
 """Writing that may fail for a while without ending the training.
 
-A full disk or a file server that is away must not cost a run. What could not be written is kept by the caller; this
-says so once, lets a new try through at most once a second, and says when writing works again.
+A full disk or a server that is away must not cost a run. What could not be written is kept by the caller; this says so
+once, lets a new try through at most once a second, and says when writing works again. Who would rather have the run end
+says ``on_failure="raise"``.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from lt_core.errors import MisconfigurationValueError
 from lt_core.rank_zero import rank_zero_info, rank_zero_warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["WriteRetry"]
+__all__ = ["OnFailure", "WriteRetry", "checked_on_failure"]
+
+OnFailure = Literal["warn", "raise"]
+"""What a logger does when it cannot write: say so once and keep trying, or raise what went wrong."""
+
+
+def checked_on_failure(logger: str, value: str) -> OnFailure:
+    """Return ``value`` if it is one of the two.
+
+    Args:
+        logger: The logger's class, for the message.
+        value: What the user passed.
+
+    Raises:
+        MisconfigurationValueError: It is something else.
+
+    Example:
+        >>> checked_on_failure("CSVLogger", "warn")
+        'warn'
+    """
+    if value == "warn" or value == "raise":  # noqa: PLR1714 -- so that a type checker follows
+        return value
+    raise MisconfigurationValueError(
+        f"{logger} got on_failure={value!r}. Expected 'warn' (say it once, keep the rows, train on) or 'raise' (end the"
+        " run). Pass one of them."
+    )
 
 
 class WriteRetry:
@@ -24,6 +51,8 @@ class WriteRetry:
         target: What is written to, for the messages.
         interval: Seconds between two tries while writing fails.
         errors: The exceptions that mean that writing failed.
+        on_failure: ``"raise"`` lets the exception through, to end the run.
+        remedy: What the user can do about it, a sentence for the message.
 
     Example:
         >>> retry = WriteRetry("metrics.csv")
@@ -32,11 +61,18 @@ class WriteRetry:
     """
 
     def __init__(
-        self, target: str, interval: float = 1.0, errors: tuple[type[BaseException], ...] = (OSError,)
+        self,
+        target: str,
+        interval: float = 1.0,
+        errors: tuple[type[BaseException], ...] = (OSError,),
+        on_failure: OnFailure = "warn",
+        remedy: str = "Free disk space or make the folder writable.",
     ) -> None:
         self._target = target
         self._interval = interval
         self._errors = errors
+        self._on_failure = on_failure
+        self._remedy = remedy
         self._failed_at: float | None = None
         self._said = False
 
@@ -54,6 +90,9 @@ class WriteRetry:
 
         Returns:
             Whether it was written.
+
+        Raises:
+            BaseException: One of ``errors``, where ``on_failure`` is ``"raise"``.
         """
         if self._failed_at is not None and not now and time.monotonic() - self._failed_at < self._interval:
             return False
@@ -61,6 +100,8 @@ class WriteRetry:
             write()
         except self._errors as error:
             self._failed_at = time.monotonic()
+            if self._on_failure == "raise":
+                raise
             self._say(error)
             return False
         if self._failed_at is not None:
@@ -74,5 +115,5 @@ class WriteRetry:
         self._said = True
         rank_zero_warn(
             f"{self._target} cannot be written: {error}. Training goes on, what is logged is kept in memory and tried"
-            " again. Free disk space or make the folder writable."
+            f" again. {self._remedy}"
         )

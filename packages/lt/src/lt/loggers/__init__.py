@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from lt_core.logger import Logger
-from lt_loggers import CSVLogger, TensorBoardLogger, default_logger
+from lt_loggers import CSVLogger, InMemoryLogger, TensorBoardLogger, default_logger
 
-__all__ = ["CSVLogger", "Logger", "TensorBoardLogger", "default_logger"]
+__all__ = ["CSVLogger", "InMemoryLogger", "Logger", "TensorBoardLogger", "default_logger"]
