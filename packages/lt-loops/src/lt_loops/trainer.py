@@ -611,7 +611,7 @@ class Trainer(TrainerBase):
     @property
     def num_devices(self) -> int:
         """How many devices this node uses."""
-        return len(self.device_ids)
+        return getattr(self.strategy, "num_processes", len(self.device_ids))
 
     @property
     def distributed_sampler_kwargs(self) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import traceback
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-import torch.distributed as dist
+import torch.distributed as dist  # noqa: TID251 -- the meeting point of the test's processes, not a run's
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,11 +19,9 @@ __all__ = ["RankError", "run_ranks"]
 
 _GRACE = 5.0  # seconds that the other ranks get after the first has failed
 _PRELOADED = [
-    "torch",
     "torch.distributed",
-    "lt_core",
+    "torch.nn.parallel.distributed",
     "lt_core.testing",
-    "lt_loops",
     "lt_loops.trainer",
     "lt_callbacks",
 ]
@@ -97,7 +95,7 @@ def _work(connection: Connection, environment: dict[str, str], function: Callabl
     torch.set_num_threads(1)
     try:
         answer = (True, pickle.dumps(function(*args)))
-    except BaseException:
+    except BaseException:  # noqa: BLE001 -- it is reported in the process that waits
         answer = (False, pickle.dumps(traceback.format_exc()))
     connection.send(answer)
     connection.close()
@@ -106,12 +104,13 @@ def _work(connection: Connection, environment: dict[str, str], function: Callabl
 def _collect(connections: list[Any], deadline: float) -> list[tuple[bool, bytes] | None]:
     """Wait for an answer of each rank; None where there is none in time."""
     answers: list[tuple[bool, bytes] | None] = [None] * len(connections)
-    waiting = {connection: rank for rank, connection in enumerate(connections)}
+    waiting: dict[Any, int] = {connection: rank for rank, connection in enumerate(connections)}
     while waiting and time.monotonic() < deadline:
-        for connection in wait(list(waiting), timeout=max(deadline - time.monotonic(), 0)):
-            rank = waiting.pop(connection)  # type: ignore[call-overload]
+        ready: list[Any] = wait(list(waiting), timeout=max(deadline - time.monotonic(), 0))
+        for connection in ready:
+            rank = waiting.pop(connection)
             try:
-                answers[rank] = connection.recv()  # type: ignore[union-attr]
+                answers[rank] = connection.recv()
             except EOFError:
                 answers[rank] = None
             answer = answers[rank]

@@ -18,7 +18,7 @@ from lt_loops.strategies.parallel import ParallelStrategy
 from lt_loops.strategies.unused_parameters import check_all_have_gradients, explain_unfinished_reduction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from datetime import timedelta
 
@@ -212,7 +212,13 @@ class DDPStrategy(ParallelStrategy):
     @property
     def no_sync(self) -> Callable[[], AbstractContextManager[Any]] | None:
         """Makes a context in which gradients are not combined over ranks."""
-        return None if self._wrapped is None else self._wrapped.no_sync
+        wrapped = self._wrapped
+        if wrapped is None or not wrapped.static_graph:
+            return None if wrapped is None else wrapped.no_sync
+        # A static graph is learned in the first backward pass, in which gradients must be combined; what follows adds
+        # to their mean, so the sum of the window is the same.
+        contexts: Iterator[AbstractContextManager[Any]] = iter([nullcontext()])
+        return lambda: next(contexts, None) or wrapped.no_sync()
 
     def teardown(self) -> None:
         """Free the device; the module is the user's again, without a wrapper."""

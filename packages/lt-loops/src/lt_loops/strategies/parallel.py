@@ -173,7 +173,7 @@ class ParallelStrategy(Strategy):
             return
         self._waits += 1
         key = f"{name}/{self._waits}"
-        store.set(f"{key}/{self.global_rank}", b"here")
+        store.set(f"{key}/{self.global_rank}", "here")
         store.wait([f"{key}/{rank}" for rank in range(self.world_size)], _FOREVER)
 
     def broadcast(self, obj: Any, src: int = 0) -> Any:
