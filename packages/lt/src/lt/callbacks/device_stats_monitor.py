@@ -1,0 +1,7 @@
+"""`DeviceStatsMonitor`, under the name that users of Lightning import."""
+
+from __future__ import annotations
+
+from lt_callbacks import DeviceStatsMonitor
+
+__all__ = ["DeviceStatsMonitor"]
