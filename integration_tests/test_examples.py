@@ -105,3 +105,24 @@ def test_the_program_in_each_readme_runs(readme: Path, tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
+
+
+NUMBERS = re.compile(r"^(?:epoch|final).*$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return NUMBERS.findall(run_example("ddp.py", "--devices", "1", cwd=tmp_path_factory.mktemp("one_device")))
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "ddp_spawn", "ddp_fork"])
+def test_two_devices_show_the_numbers_of_one(strategy: str, one_device: list[str], tmp_path: Path) -> None:
+    """Losses agree to rounding and accuracies exactly, in every epoch; each line is printed once."""
+    output = run_example("ddp.py", "--devices", "2", "--strategy", strategy, cwd=tmp_path)
+
+    lines = NUMBERS.findall(output)
+
+    assert len(one_device) == len(lines) == 6
+    for alone, together in zip(one_device, lines, strict=True):
+        values = [[float(text) for text in re.findall(r"\d+\.\d+", line)] for line in (alone, together)]
+        assert values[1] == pytest.approx(values[0], abs=3e-6)

@@ -69,6 +69,8 @@ def _measure(frameworks: list[str], *, rounds: int, steps: int, pairs: int) -> F
             print(f"round {turn + 1} of {rounds}: {name}", file=sys.stderr)
             for variant, measured in (_child("steps", name, str(steps), str(pairs)) or {}).items():
                 found[variant, name] += measured
+            for variant, measured in (_child("two_ranks", name, str(max(steps // 4, 300)), str(pairs)) or {}).items():
+                found[variant, name] += measured
             starts[name] += [each for each in [_child("startup", name)] if each]
         for name in modules:
             imports[name] += [each for each in [_child("import", name)] if each]

@@ -1,6 +1,7 @@
 """One fresh process of the benchmark: measure one thing and print it as JSON on the last line of standard output.
 
     python integration_tests/benchmarks/measure.py steps FRAMEWORK STEPS PAIRS
+    python integration_tests/benchmarks/measure.py two_ranks FRAMEWORK STEPS PAIRS
     python integration_tests/benchmarks/measure.py startup FRAMEWORK
     python integration_tests/benchmarks/measure.py import MODULE[:NAME,NAME]
 
@@ -94,7 +95,12 @@ def main(arguments: list[str]) -> None:
         torch.set_num_threads(1)
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)
-        found = startup(subject) if kind == "startup" else steps(subject, *map(int, counts))
+        if kind == "two_ranks":
+            from two_ranks import steps as steps_on_two_ranks
+
+            found = steps_on_two_ranks(subject, *map(int, counts))
+        else:
+            found = startup(subject) if kind == "startup" else steps(subject, *map(int, counts))
     print(json.dumps(found), file=answer, flush=True)
 
 

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from lt_loops import SingleDeviceStrategy, Strategy
+from lt_loops.strategies import DDPStrategy, ParallelStrategy, StrategyRegistry
 
-__all__ = ["SingleDeviceStrategy", "Strategy"]
+__all__ = ["DDPStrategy", "ParallelStrategy", "SingleDeviceStrategy", "Strategy", "StrategyRegistry"]
