@@ -25,7 +25,9 @@ from lt_core.rank_zero import PossibleUserWarning
 from lt_core.seed import pl_worker_init_function
 from lt_loops.data import prepare
 from lt_loops.data.limits import batch_counts, check_log_interval, check_val_batches, limited_count, loader_size
-from lt_loops.data.prepare import prepare_loaders, set_epoch, with_sampler
+from lt_loops.data.loader_copy import with_sampler
+from lt_loops.data.prepare import prepare_loaders
+from lt_loops.data.samplers import set_epoch
 from lt_loops.data.source import DataSource, combine
 
 DATA = list(range(10))

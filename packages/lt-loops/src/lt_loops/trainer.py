@@ -29,7 +29,7 @@ from lt_loops.problems import Problems
 from lt_loops.profilers import resolve_profiler
 from lt_loops.results_table import print_results
 from lt_loops.run import Given, Run
-from lt_loops.run_data import RunData
+from lt_loops.run_data import RunData, StageBatches
 from lt_loops.run_state import KEY, dump_loops, dump_run
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Trainer(TrainerBase):
         deterministic: Use deterministic algorithms: True, False, ``"warn"``, or None to leave the setting alone.
         benchmark: Set ``torch.backends.cudnn.benchmark``; None to leave it alone.
         inference_mode: Validate, test and predict under ``torch.inference_mode`` rather than ``no_grad``.
-        use_distributed_sampler: Shard data over ranks; there is one rank on one device.
+        use_distributed_sampler: Divide the data among the ranks, where it is not divided already.
         profiler: ``"simple"``, ``"advanced"``, ``"pytorch"`` or a `Profiler`.
         detect_anomaly: Find out which operation made a NaN gradient; slow.
         barebones: Switch off everything that is not training, to measure it.
@@ -359,7 +359,8 @@ class Trainer(TrainerBase):
             weights_only: Whether to read safe types only; None means True.
 
         Returns:
-            The outputs on the CPU, batch by batch; a list per loader when there are several; None if not kept.
+            The outputs on the CPU, batch by batch; a list per loader when there are several; None if not kept. On
+            several ranks each gets the outputs of all, in the order of the data.
         """
         keep = return_predictions is None or return_predictions
         given = Given(model, datamodule, {"predict": dataloaders}, ckpt_path, weights_only)
@@ -507,12 +508,12 @@ class Trainer(TrainerBase):
         """Tell samplers which epoch begins."""
         self.data.set_epoch(epoch)
 
-    def evaluation_data(self, stage: RunningStage) -> tuple[list[Any], list[int | float], bool]:
-        """Return the loaders of a stage, the batches to use of each, and whether one batch comes from all of them."""
+    def evaluation_data(self, stage: RunningStage) -> StageBatches:
+        """Return what a run of validation or testing reads."""
         return self.data.evaluation(stage)
 
-    def prediction_data(self) -> tuple[list[Any], list[int | float]]:
-        """Return the prediction loaders and the batches to use of each."""
+    def prediction_data(self) -> StageBatches:
+        """Return what a run of prediction reads."""
         return self.data.prediction()
 
     def validation_plan(self) -> EvaluationPlan:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -20,6 +20,9 @@ from lt_loops.data.limits import loader_size
 from lt_loops.data.own_generators import OwnGenerators
 from lt_loops.data.raw_states import RawStates
 from lt_loops.data.restarts import RecordedLoader, recorded
+
+if TYPE_CHECKING:
+    from lt_loops.data.agreement import EpochAgreement
 
 __all__ = ["EpochBatches"]
 
@@ -36,6 +39,7 @@ class EpochBatches(Iterator[Any]):
         loader: The training loader, or a `CombinedLoader` of several.
         num_batches: How many to read at most; infinite for all.
         resumable: Whether the epoch may be saved and resumed; otherwise nothing is recorded at its start.
+        agreement: With whom the number of batches is agreed on; None where all ranks have equally many.
 
     Attributes:
         position: How many batches were handed out.
@@ -53,7 +57,9 @@ class EpochBatches(Iterator[Any]):
     position: int
     is_last: bool
 
-    def __init__(self, loader: Any, num_batches: int | float, *, resumable: bool) -> None:
+    def __init__(
+        self, loader: Any, num_batches: int | float, *, resumable: bool, agreement: EpochAgreement | None = None
+    ) -> None:
         leaves = loader.flattened if isinstance(loader, CombinedLoader) else [loader]
         self._sole = leaves[0] if len(leaves) == 1 else None
         self._is_nested = isinstance(loader, CombinedLoader)
@@ -65,6 +71,9 @@ class EpochBatches(Iterator[Any]):
             loader, self._recorded = recorded(loader)
         self._loader = loader
         size = loader_size(loader)
+        if agreement is not None:
+            size = agreement.size(size)
+        self._agreement = agreement
         self._is_counted = size != math.inf
         self._count = min(size, num_batches)
         self._limit = num_batches
@@ -101,7 +110,12 @@ class EpochBatches(Iterator[Any]):
             if position >= self._count:
                 self._iterator = iter(())  # the workers go with it
                 raise StopIteration
-            batch = next(self._iterator)
+            try:
+                batch = next(self._iterator)
+            except StopIteration:
+                if self._agreement is None:
+                    raise
+                raise self._agreement.ended_early(position, self._count) from None
             self.position = position = position + 1
             self.is_last = position == self._count
         else:
@@ -130,7 +144,12 @@ class EpochBatches(Iterator[Any]):
     def _look_ahead(self) -> None:
         if self._notes_ahead:
             self._before_ahead = self._state_before_ahead()
-        self._ahead = next(self._iterator, _END) if self.position < self._limit else _END
+        if self.position >= self._limit:
+            self._ahead = _END
+            return
+        self._ahead = next(self._iterator, _END)
+        if self._agreement is not None and not self._agreement.all_have(self._ahead is not _END, self.position):
+            self._ahead = _END
 
     # -- saving and resuming
 

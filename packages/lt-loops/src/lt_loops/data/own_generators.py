@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lt_core.rank_zero import PossibleUserWarning, rank_zero_warn
+from lt_loops.data.samplers import samplers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -67,11 +68,8 @@ class OwnGenerators:
 
 
 def _holders(loader: Any) -> Iterator[Any]:
-    batch_sampler = getattr(loader, "batch_sampler", None)
     yield loader
-    yield getattr(loader, "sampler", None)
-    yield batch_sampler
-    yield getattr(batch_sampler, "sampler", None)
+    yield from samplers_of(loader)
     yield getattr(loader, "dataset", None)
 
 

@@ -20,17 +20,17 @@ from torch.utils.data import (
     SubsetRandomSampler,
 )
 
-from lt_core.errors import MisconfigurationTypeError
 from lt_core.rank_zero import PossibleUserWarning, WarningCache, rank_zero_warn
 from lt_core.seed import pl_worker_init_function
+from lt_loops.data.loader_copy import changed, with_sampler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sized
+    from collections.abc import Sized
 
     from lt_core.combined_loader import CombinedLoader
     from lt_loops.data.source import Prefix
 
-__all__ = ["prepare_loaders", "set_epoch", "with_sampler"]
+__all__ = ["prepare_loaders"]
 
 _hints = WarningCache()
 
@@ -71,69 +71,6 @@ def prepare_loaders(
         loaders.flattened = after
 
 
-def set_epoch(loaders: Iterable[Any], epoch: int) -> None:
-    """Tell the samplers of the loaders which epoch begins, where they want to know.
-
-    Args:
-        loaders: Any iterables.
-        epoch: Counted from 0.
-
-    Example:
-        >>> from torch.utils.data import DistributedSampler
-        >>> sampler = DistributedSampler([1, 2], num_replicas=1, rank=0)
-        >>> set_epoch([DataLoader([1, 2], sampler=sampler)], 3)
-        >>> sampler.epoch
-        3
-    """
-    for loader in loaders:
-        batch_sampler = getattr(loader, "batch_sampler", None)
-        samplers = (getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
-        for sampler in {id(sampler): sampler for sampler in samplers}.values():
-            tell = getattr(sampler, "set_epoch", None)
-            if callable(tell):
-                tell(epoch)
-
-
-def with_sampler(loader: DataLoader[Any], sampler: Any) -> DataLoader[Any]:
-    """Return a loader like ``loader``, of the same class, that reads in another order.
-
-    Args:
-        loader: Stays as it is.
-        sampler: Yields indices; batched as before.
-
-    Raises:
-        MisconfigurationTypeError: The loader has a batch sampler that does not take its indices from a sampler.
-
-    Example:
-        >>> loader = with_sampler(DataLoader([1, 2, 3, 4], batch_size=2, shuffle=True), [3, 2, 1, 0])
-        >>> [batch.tolist() for batch in loader]
-        [[4, 3], [2, 1]]
-    """
-    changes = {"sampler": sampler}
-    batch_sampler = loader.batch_sampler
-    if batch_sampler is not None:
-        if not isinstance(batch_sampler, BatchSampler) or not hasattr(batch_sampler, "sampler"):
-            raise MisconfigurationTypeError(
-                f"The order of a loader has to change, and its batch sampler `{type(batch_sampler).__name__}` makes the"
-                " order itself. Expected a subclass of `torch.utils.data.BatchSampler` that reads its attribute"
-                " `sampler`. Pass a loader that is in the wanted order, or derive the batch sampler from it."
-            )
-        batched = copy.copy(batch_sampler)
-        batched.sampler = sampler
-        changes["batch_sampler"] = batched
-    return _changed(loader, **changes)
-
-
-def _changed(loader: DataLoader[Any], **changes: Any) -> DataLoader[Any]:
-    # A copy keeps what a constructor call could not: the attributes of subclasses, whatever their arguments are, and
-    # everything that was set later. torch forbids assignment because a loader's parts depend on each other; the
-    # callers change them together. The running iterator, if any, belongs to the original.
-    clone = copy.copy(loader)
-    for name, value in {**changes, "_iterator": None}.items():
-        object.__setattr__(clone, name, value)
-    return clone
-
-
 def _without_shuffling(loader: DataLoader[Any], prefix: str) -> DataLoader[Any]:
     if isinstance(loader.dataset, IterableDataset):
         return loader
@@ -162,7 +99,7 @@ def _without_dropping(loader: DataLoader[Any]) -> DataLoader[Any]:
         return loader
     batched = copy.copy(batch_sampler)
     batched.drop_last = False
-    return _changed(loader, batch_sampler=batched, drop_last=False)
+    return changed(loader, batch_sampler=batched, drop_last=False)
 
 
 def _seed_workers(loader: DataLoader[Any], rank: int) -> None:

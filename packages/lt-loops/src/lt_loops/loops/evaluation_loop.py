@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lt_core.metrics_board import MetricsBoard
     from lt_core.module import LightningModule
     from lt_loops.log_writer import LogWriter
+    from lt_loops.ranks.stop_vote import PolledStop, StopVote
+    from lt_loops.run_data import StageBatches
     from lt_loops.trainer import Trainer
 
 __all__ = ["EvaluationLoop", "EvaluationPlan", "ModeKeeper"]
@@ -108,8 +110,8 @@ class EvaluationLoop:
             One dict of logged values per loader, empty unless wanted.
         """
         trainer, sink, hooks, kind = self._trainer, plan.sink, plan.hooks, self.kind
-        loaders, limits, joined = trainer.evaluation_data(stage)
-        if not any(limits):
+        data = trainer.evaluation_data(stage)
+        if data.is_empty:
             return []
         self.last_batches = 0
         self._modes = ModeKeeper(plan.module)
@@ -123,7 +125,10 @@ class EvaluationLoop:
             hook = hooks[name]
             if hook is not None:
                 hook()
-        self._run_loaders(plan, loaders, limits, joined=joined)
+        try:
+            self._run_loaders(plan, data)
+        finally:
+            trainer.strategy.uneven_batches = None
         sink.dataloader_idx = None
         sink.batch = None
         sink.epoch_ended = True
@@ -133,7 +138,7 @@ class EvaluationLoop:
         row = plan.board.publish()
         if stage is not RunningStage.SANITY_CHECKING:
             plan.writer.write(row, trainer.num_logged_windows, trainer.current_epoch)
-        results = sink.read_per_loader(len(loaders)) if want_results else []
+        results = sink.read_per_loader(len(data.loaders)) if want_results else []
         end = hooks[f"on_{kind}_end"]
         if end is not None:
             end()
@@ -153,15 +158,15 @@ class EvaluationLoop:
             self._modes.restore()
             self._modes = None
 
-    def _run_loaders(
-        self, plan: EvaluationPlan, loaders: list[Any], limits: list[int | float], *, joined: bool
-    ) -> None:
+    def _run_loaders(self, plan: EvaluationPlan, data: StageBatches) -> None:
         """Run the loaders one after the other, or the one that hands out a batch of each at a time."""
-        if joined:
-            self._run_loader(plan, (item[0] for item in loaders[0]), limits[0], 0, ())
+        strategy = self._trainer.strategy
+        if data.joined:
+            strategy.uneven_batches = data.uneven(0)
+            self._run_loader(plan, (item[0] for item in data.loaders[0]), data.limits[0], 0, ())
             return
-        several = len(loaders) > 1
-        for index, (loader, limit) in enumerate(zip(loaders, limits, strict=True)):
+        several = len(data.loaders) > 1
+        for index, (loader, limit) in enumerate(zip(data.loaders, data.limits, strict=True)):
             if several:
                 plan.sink.dataloader_idx = index
             self._run_loader(plan, loader, limit, index, (index,) if several else ())
@@ -172,6 +177,7 @@ class EvaluationLoop:
         """Run the batches of one loader; ``extra`` is its index where the steps and hooks get one."""
         trainer, sink, step, move, context = self._trainer, plan.sink, plan.step, plan.move, plan.step_context
         on_start = plan.hooks[f"on_{self.kind}_batch_start"]
+            strategy.uneven_batches = data.uneven(index)
         on_end = plan.hooks[f"on_{self.kind}_batch_end"]
         step_fx = f"{self.kind}_step"
         count = None if limit == float("inf") else int(limit)

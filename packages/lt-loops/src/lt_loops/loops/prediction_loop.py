@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from lt_core.rank_zero import WarningCache
 from lt_core.transfer import move_data_to_device
 from lt_loops.data.batch_indices import IndexRecorder
+from lt_loops.data.prediction_order import gather_predictions
 from lt_loops.loops.evaluation_loop import EvaluationPlan, ModeKeeper
 
 if TYPE_CHECKING:
+    from lt_loops.run_data import StageBatches
     from lt_loops.trainer import Trainer
 
 __all__ = ["PredictionLoop"]
@@ -25,9 +27,11 @@ class PredictionLoop:
         trainer: Whose flags and data count.
 
     Attributes:
-        predictions: What each loader's batches gave, on the CPU.
+        predictions: What each loader's batches gave on this rank, on the CPU.
         current_batch_indices: Which samples the running batch is made of, for callbacks that write predictions; None
             where that cannot be known, and where no callback plays the role ``prediction_writer``.
+        epoch_batch_indices: The same for each loader and batch, an empty list where it is None; filled while
+            predictions are kept.
     """
 
     current_batch_indices: list[int] | None
@@ -35,6 +39,7 @@ class PredictionLoop:
     def __init__(self, trainer: Trainer) -> None:
         self.predictions: list[list[Any]] = []
         self.current_batch_indices = None
+        self.epoch_batch_indices: list[list[list[int]]] = []
         self._trainer = trainer
         self._modes: ModeKeeper | None = None
 
@@ -46,12 +51,15 @@ class PredictionLoop:
             keep: Whether to return the predictions.
 
         Returns:
-            The outputs batch by batch; a list of such lists when there are several loaders; None unless kept.
+            The outputs of all ranks batch by batch, in the order of the data; a list of such lists when there are
+            several loaders; None unless kept.
         """
         trainer, hooks = self._trainer, plan.hooks
-        loaders, limits = trainer.prediction_data()
+        data = trainer.prediction_data()
+        loaders = data.loaders
         self.predictions = [[] for _ in loaders]
-        if not any(limits):
+        self.epoch_batch_indices = [[] for _ in loaders]
+        if data.is_empty:
             return [] if keep else None
         self._modes = ModeKeeper(plan.module)
         if hooks["on_predict_model_eval"] is not None:
@@ -61,15 +69,20 @@ class PredictionLoop:
         for name in ("on_predict_start", "on_predict_epoch_start"):
             if (hook := hooks[name]) is not None:
                 hook()
-        for index, (loader, limit) in enumerate(zip(loaders, limits, strict=True)):
-            self._run_loader(plan, loader, limit, index, (index,) if len(loaders) > 1 else (), keep=keep)
+        try:
+            for index in range(len(loaders)):
+                trainer.strategy.uneven_batches = data.uneven(index)
+                self._run_loader(plan, data, index, (index,) if len(loaders) > 1 else (), keep=keep)
+        finally:
+            trainer.strategy.uneven_batches = None
         for name in ("on_predict_epoch_end", "on_predict_end"):
             if (hook := hooks[name]) is not None:
                 hook()
         self.restore_modes()
         if not keep:
             return None
-        return self.predictions[0] if len(loaders) == 1 else list(self.predictions)
+        collected = gather_predictions(self.predictions, data.dealt, trainer.strategy)
+        return collected[0] if len(loaders) == 1 else collected
 
     def restore_modes(self) -> None:
         """Give the submodules the modes that they had before, unless that was done."""
@@ -78,8 +91,9 @@ class PredictionLoop:
             self._modes = None
 
     def _run_loader(
-        self, plan: EvaluationPlan, loader: Any, limit: int | float, index: int, extra: tuple[int, ...], *, keep: bool
+        self, plan: EvaluationPlan, data: StageBatches, index: int, extra: tuple[int, ...], *, keep: bool
     ) -> None:
+        loader, limit = data.loaders[index], data.limits[index]
         step, move, context = plan.step, plan.move, plan.step_context
         on_start, on_end = plan.hooks["on_predict_batch_start"], plan.hooks["on_predict_batch_end"]
         count = None if limit == float("inf") else int(limit)
@@ -105,5 +119,6 @@ class PredictionLoop:
                 on_end(output, batch, batch_idx, *extra)
             if keep:
                 outputs.append(move_data_to_device(output, "cpu"))
+                self.epoch_batch_indices[index].append(self.current_batch_indices or [])
         self.current_batch_indices = None
         plan.sink.fx = None

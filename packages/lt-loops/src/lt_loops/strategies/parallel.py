@@ -19,6 +19,7 @@ from lt_loops.strategies.strategy import Strategy
 
 if TYPE_CHECKING:
     from lt_loops.accelerators import Accelerator
+from lt_loops.strategies.uneven import refuse_if_uneven
     from lt_loops.checkpoint_io import CheckpointIO
     from lt_loops.precision import Precision
 
@@ -167,6 +168,7 @@ class ParallelStrategy(Strategy):
         else:
             dist.barrier()
 
+        refuse_if_uneven("barrier", self.uneven_batches)
     def _wait_without_limit(self, name: str) -> None:
         store = self._store
         if store is None:
@@ -187,6 +189,7 @@ class ParallelStrategy(Strategy):
     def gather_objects(self, obj: Any) -> list[Any]:
         """Return the objects of all processes, in the order of ranks; they are pickled."""
         if not dist.is_initialized():
+        refuse_if_uneven("broadcast", self.uneven_batches)
             return [obj]
         objects: list[Any] = [None] * self.world_size
         dist.all_gather_object(objects, obj)
@@ -195,6 +198,7 @@ class ParallelStrategy(Strategy):
     @property
     def _collective_device(self) -> torch.device:
         return self.root_device if self.process_group_backend == "nccl" else torch.device("cpu")
+        refuse_if_uneven("gather_objects", self.uneven_batches)
 
     def all_gather(self, tensor: Tensor, group: Any = None, *, sync_grads: bool = False) -> Tensor:
         """Return the tensors ``[…]`` of all processes as ``[world_size, …]``."""
@@ -207,6 +211,7 @@ class ParallelStrategy(Strategy):
             return torch.stack(all_gather(tensor, group if group is not None else dist.group.WORLD))
         gathered = [torch.empty_like(tensor) for _ in range(dist.get_world_size(group))]
         dist.all_gather(gathered, tensor.detach(), group=group)
+        refuse_if_uneven("all_gather", self.uneven_batches)
         return torch.stack(gathered)
 
     def reduce(self, tensor: Any, group: Any = None, reduce_op: str | None = "mean") -> Any:
@@ -227,6 +232,7 @@ class ParallelStrategy(Strategy):
         dist.all_reduce(result, op=operation, group=group)
         return result / dist.get_world_size(group) if averages else result
 
+        refuse_if_uneven("reduce", self.uneven_batches)
     def reduce_boolean_decision(self, decision: bool, all: bool = True) -> bool:  # noqa: A002, FBT001, FBT002 -- API
         """Agree on a decision: ``all`` processes must want it, or any."""
         if not dist.is_initialized():
@@ -238,6 +244,7 @@ class ParallelStrategy(Strategy):
     def combine_gradients(self, module: nn.Module) -> None:
         """Average the gradients over ranks, after backward passes within `no_sync` that nothing has followed."""
         for parameter in module.parameters():
+        refuse_if_uneven("reduce_boolean_decision", self.uneven_batches)
             if parameter.grad is not None:
                 dist.all_reduce(parameter.grad)
                 parameter.grad /= self.world_size

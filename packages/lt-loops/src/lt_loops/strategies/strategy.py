@@ -45,12 +45,17 @@ class Strategy(ABC):
         board: What the processes of this machine tell each other without a collective; None where there is one only.
         num_nodes: How many machines take part.
     """
+        timeout: How long a process may wait for the others.
+        uneven_batches: While an evaluation reads a loader of which the ranks have unequal numbers of batches, these
+            numbers; None otherwise. Collectives refuse to be called then, because some ranks would wait for ever.
 
     strategy_name: str = ""
     launcher: Launcher | None = None
     board: RankBoard | None = None
     num_nodes: int = 1
 
+    timeout: timedelta = timedelta(minutes=30)
+    uneven_batches: tuple[int | float, ...] | None = None
     accelerator: Accelerator | None
     checkpoint_io: CheckpointIO
     precision_plugin: Precision
