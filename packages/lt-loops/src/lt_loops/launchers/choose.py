@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lt_core.errors import MisconfigurationException
-
 if TYPE_CHECKING:
     from lt_loops.launchers.launcher import Launcher
     from lt_loops.strategies.parallel import ParallelStrategy
@@ -20,4 +18,10 @@ def choose_launcher(strategy: ParallelStrategy, start_method: str) -> Launcher:
         strategy: Whose processes.
         start_method: ``"popen"``, ``"spawn"``, ``"fork"`` or ``"forkserver"``.
     """
-    raise MisconfigurationException(f"`start_method={start_method!r}` has no launcher yet.")
+    if start_method == "popen":
+        from lt_loops.launchers.script import ScriptLauncher
+
+        return ScriptLauncher(strategy)
+    from lt_loops.launchers.processes import ProcessLauncher
+
+    return ProcessLauncher(strategy, start_method)

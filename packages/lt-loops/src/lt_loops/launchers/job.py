@@ -1,0 +1,93 @@
+"""The job that a process takes part in: which rank it is, and the folder where ranks leave word for each other.
+
+Whoever starts the ranks makes the folder and removes it. It holds the ranks' shared numbers (`RankBoard`), what they
+say when they fail, where they stand when somebody asks, and what the first of them brings back.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lt_loops.ranks.board import BoardField, RankBoard
+
+__all__ = ["Job", "current_job", "enter_job", "job_of_environment"]
+
+_FOLDER, _STARTER, _BOARD = "LT_LAUNCH_FOLDER", "LT_LAUNCH_PID", "LT_RANK_BOARD"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a rank knows of the ranks that were started together with it, on its machine.
+
+    Attributes:
+        folder: Where they leave word for each other.
+        rank: The number of this process on this machine; -1 for a process that starts ranks and is none.
+        num_ranks: How many there are on this machine.
+        starter: The id of the process that started them.
+    """
+
+    folder: Path
+    rank: int
+    num_ranks: int
+    starter: int
+
+    @classmethod
+    def create(cls, rank: int, num_ranks: int) -> Job:
+        """Make the folder; this process is the one that starts the ranks.
+
+        Args:
+            rank: The number of this process; -1 if it is no rank.
+            num_ranks: How many ranks there are on this machine.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="lt-launch-"))
+        os.replace(RankBoard.create(num_ranks), folder / "board")
+        return cls(folder, rank, num_ranks, os.getpid())
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables by which a rank finds the job."""
+        return {_FOLDER: str(self.folder), _STARTER: str(self.starter), _BOARD: str(self.folder / "board")}
+
+    def step_of(self, rank: int) -> int | None:
+        """Return the step that a rank works on, None before the first."""
+        try:
+            board = RankBoard(str(self.folder / "board"), rank)
+        except OSError:
+            return None
+        step = board.read(BoardField.STEP, rank)
+        board.close()
+        return None if step < 0 else step
+
+    def remove(self) -> None:
+        """Remove the folder with all that is in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class _Current:
+    job: Job | None = None
+
+
+def current_job() -> Job | None:
+    """Return the job that this process takes part in, None where it was not started by a launcher of ours."""
+    return _Current.job
+
+
+def enter_job(job: Job | None) -> None:
+    """Make ``job`` the one of this process."""
+    _Current.job = job
+
+
+def job_of_environment(*, starter_is_parent: bool = True) -> Job | None:
+    """Return the job that the environment tells of, None where there is none.
+
+    Args:
+        starter_is_parent: Whether the starter must be this process's parent: what a rank starts itself has the same
+            environment and takes no part.
+    """
+    folder, starter = os.environ.get(_FOLDER), os.environ.get(_STARTER)
+    if folder is None or starter is None or (starter_is_parent and os.getppid() != int(starter)):
+        return None
+    return Job(Path(folder), int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]), int(starter))
