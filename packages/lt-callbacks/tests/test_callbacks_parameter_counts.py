@@ -51,8 +51,7 @@ def calls(function: Callable[[], Any]) -> int:
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("depth", [1, -1])
 def test_a_summary_goes_through_the_modules_once(tied: bool, depth: int) -> None:
-    """A few calls for each module and parameter, whether or not weights are shared, and twice as many for twice the
-    modules."""
+    """A few calls for each module and parameter, with shared weights, too; twice as many for twice the modules."""
     small, large = big(50), big(100)
     if tied:
         for model in (small, large):
@@ -78,8 +77,7 @@ def test_a_walk_finds_the_modules_in_the_order_and_with_the_names_of_torch() -> 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_each_module_counts_the_distinct_elements_in_it(seed: int) -> None:
-    """Whatever is shared: random models with tied weights and modules in several places agree with torch's own
-    iterators."""
+    """Random models with tied weights and modules in several places agree with torch's own iterators."""
     rng = random.Random(seed)
     modules: list[nn.Module] = [nn.Module()]
     parameters: list[nn.Parameter] = []

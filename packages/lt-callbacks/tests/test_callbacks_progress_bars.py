@@ -577,14 +577,157 @@ def test_importing_the_package_imports_neither_rich_nor_tqdm() -> None:
     assert result.stdout.strip() == "[]"
 
 
+def test_the_rate_is_that_of_training_alone(bar_class: Any, terminal: Terminal) -> None:
+    """A validation in the middle of the epoch takes no time of it, and what was done before a restart took none."""
+
+    class Slow(Logs):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            time.sleep(0.02)
+            return super().training_step(batch, batch_idx)
+
+        def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+            time.sleep(0.5)
+
+    MiniTrainer(callbacks=[bar_class()], val_check_interval=0.5).fit(Slow(), data(20), data(1))
+
+    rates = [float(rate) for rate in re.findall(r"Epoch 0[^\r\n]*? ([\d.]+)it/s", screen(terminal))]
+    assert last_count(terminal, "Epoch 0") == "20/20"
+    # Twenty batches take 0.4 s, and together with the validations 1.4 s.
+    assert 20 / 0.4 >= rates[-1] > 20 / 1.0
+
+
+def test_the_pace_is_that_of_the_last_half_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It follows a loop that becomes slower, and leaves pauses out."""
+    from lt_callbacks.progress import pace as module
+
+    now = 0.0
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+    pace = module.Pace(done=100)
+    for done in range(101, 201):
+        now += 0.1
+        pace.note(done)
+    fast = pace.rate
+    pace.pause()
+    now += 1000.0
+    stood = pace.go_on()
+    for done in range(201, 241):
+        now += 1.0
+        pace.note(done)
+
+    assert fast == pytest.approx(10.0)
+    assert stood == pytest.approx(1000.0)
+    assert pace.elapsed == pytest.approx(50.0)
+    assert pace.rate == pytest.approx(1.0, abs=0.05)
+    assert pace.remaining(250) == pytest.approx(10.0, abs=0.5)
+    assert pace.remaining(240) == 0.0
+    assert pace.remaining(float("inf")) is None
+
+
+def test_metrics_and_counts_keep_their_place(bar_class: Any, terminal: Terminal) -> None:
+    """A metric that changes its sign and size leaves the others where they are, and the bar keeps its length."""
+    values = [-100.0, 2.5, 0.0001, 7.0]
+
+    class Jumps(BoringModel):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            self.log("a", values[batch_idx % 4], prog_bar=True)
+            self.log("b", 0.5, prog_bar=True)
+            time.sleep(0.11)
+            return self.step(batch)
+
+    rich.reconfigure(force_terminal=True, width=180, file=terminal)
+    MiniTrainer(callbacks=[bar_class()]).fit(Jumps(), data(12), data(1))
+
+    lines = [line for line in re.split(r"[\r\n]+", screen(terminal)) if re.search(r" +[1-9]\d*/12 ", line)]
+    assert len(lines) >= 10
+    assert len({re.search(r"b[=:]", line).start() for line in lines}) == 1  # type: ignore[union-attr]
+    assert len({re.search(r"\d+/12", line).end() for line in lines}) == 1  # type: ignore[union-attr]
+
+
+def test_tqdm_leaves_out_the_bar_where_metrics_need_the_room(terminal: Terminal, monkeypatch: Any) -> None:
+    """What a narrow line keeps is the numbers; a format of one's own is left alone."""
+
+    class Many(BoringModel):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            for each in range(2):
+                self.log(f"a_long_name_{each}", 0.5, prog_bar=True)
+            return self.step(batch)
+
+    class Mine(TQDMProgressBar):
+        BAR_FORMAT = "mine {n_fmt}{postfix}"
+
+    MiniTrainer(callbacks=[TQDMProgressBar()]).fit(Many(), data(3), data(1))
+    narrow = screen(terminal)
+    terminal.truncate(0)
+    MiniTrainer(callbacks=[Mine()]).fit(Many(), data(3), data(1))
+
+    assert re.search(r"100% 3/3 \[00:00, [^\r]*a_long_name_0=0.500, a_long_name_1=0.500\]", narrow)
+    assert "mine 3, a_long_name_0=0.500" in screen(terminal)
+
+
+def test_a_run_that_is_no_fit_gives_the_terminal_back_before_its_results(terminal: Terminal) -> None:
+    """The table that follows stands below the bar, which is not drawn again."""
+    bar = RichProgressBar()
+
+    class Prints(Logs):
+        def on_test_end(self) -> None:
+            print_to.append(bar.progress)
+
+    print_to: list[Any] = []
+    MiniTrainer(callbacks=[bar]).test(Prints(), data(5))
+
+    assert print_to == [None]
+    assert last_count(terminal, "Testing") == "5/5"
+
+
+def luminance(color: str) -> float:
+    """Return how bright a colour is to the eye, by the formula of the Web Content Accessibility Guidelines 2."""
+    from rich.color import Color
+
+    parts = [part / 255 for part in Color.parse(color).get_truecolor()]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(("background", "light"), [("15;0", False), ("0;15", True), ("0;7", True), ("", None)])
+def test_rich_colours_can_be_told_from_black_and_from_white(
+    background: str, light: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bar has a contrast of 3 to either, as the guidelines ask of graphics; what is not done yet is fainter."""
+    monkeypatch.setenv("COLORFGBG", background)
+    theme = RichProgressBarTheme()
+    bar = RichProgressBar()
+    columns = bar.configure_columns(MiniTrainer())
+    rest = luminance(columns[1].style)
+
+    for color in (theme.progress_bar, theme.progress_bar_finished, theme.progress_bar_pulse):
+        done = luminance(str(color))
+        assert (done + 0.05) / 0.05 > 3
+        assert 1.05 / (done + 0.05) > 3
+        if light is not None:
+            ground = 1.0 if light else 0.0
+            assert abs(rest - ground) < abs(done - ground)
+
+
 SCRIPT = """
+import sys, warnings
 import torch
+from lt_core.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader
 from lt_callbacks import RichProgressBar, TQDMProgressBar
 from lt_core.testing import BoringModel, MiniTrainer, RandomDataset
+class Speaks(BoringModel):
+    def training_step(self, batch, batch_idx):
+        print("printed", batch_idx, flush=True)
+        print("written", batch_idx, file=sys.stderr)
+        rank_zero_info(f"logged {batch_idx}")
+        print("half a line", end="")
+        return self.step(batch)
 for kind in (RichProgressBar, TQDMProgressBar):
     data = DataLoader(RandomDataset(32, 5))
-    MiniTrainer(callbacks=[kind()], max_epochs=1).fit(BoringModel(), data, data)
+    streams = sys.stdout, sys.stderr
+    MiniTrainer(callbacks=[kind()], max_epochs=1).fit(Speaks(), data, data)
+    print()
+    assert (sys.stdout, sys.stderr) == streams
 """
 
 
@@ -623,3 +766,12 @@ def test_in_a_real_terminal_both_bars_are_drawn(columns: int) -> None:
     assert "━" in text
     assert "5/5 [" in text
     assert " batches in " not in text
+    # What a person sees of each line is what comes after the last return to its beginning.
+    lines = [
+        re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line.rstrip("\r").rpartition("\r")[2]).strip()
+        for line in text.split("\n")
+    ]
+    for said in ("written", "logged"):
+        assert [line for line in lines if said in line] == 2 * [f"{said} {batch}" for batch in range(5)]
+    printed = [line for line in lines if "printed" in line]
+    assert printed == 2 * [("half a line" if batch else "") + f"printed {batch}" for batch in range(5)]

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from lt_callbacks.overriding import is_replaced
+from lt_callbacks.progress.pace import Pace
 from lt_callbacks.progress.plain_lines import PlainLines
 from lt_callbacks.progress.progress_bar import ProgressBar
 from lt_core.state import TrainerFn
@@ -56,6 +57,7 @@ class PhasedProgressBar(ProgressBar):
         self._eval_batches_done = 0
         self._train_is_shown = False
         self._epoch_to_report: dict[str, Any] | None = None
+        self._paces: dict[str, Pace] = {}
 
     @property
     def is_enabled(self) -> bool:
@@ -106,6 +108,9 @@ class PhasedProgressBar(ProgressBar):
     def _show_stop(self) -> None:
         """Give the terminal back."""
 
+    def _show_pause(self, seconds: float) -> None:
+        """Training stood still for so long, for validation; it is no part of its time."""
+
     def _shows_ever(self) -> bool:
         """Whether this process may show anything in this run."""
         return self._trainer is None or self._trainer.is_global_zero
@@ -140,6 +145,7 @@ class PhasedProgressBar(ProgressBar):
         if self.is_disabled:
             self._next_refresh = _NEVER
             return
+        self._paces[phase] = Pace(done)
         self._show_begin(phase, description, total, done)
         if self._plain is not None:  # perhaps only since this attempt to draw
             self._plain.begin(phase, description, total, done)
@@ -156,7 +162,10 @@ class PhasedProgressBar(ProgressBar):
         if phase != "train" and self._train_is_shown and self._train_batches_drawn != self._train_batches_done:
             # The training bar stands still above: it shall stand at the right batch.
             self._train_batches_drawn = self._train_batches_done
+            self._paces["train"].note(self._train_batches_done)
             self._show("train", self._train_batches_done, self._total_train_batches(self._train_batches_done), None)
+        if phase in self._paces:  # not if it was switched on in the middle of the phase
+            self._paces[phase].note(done)
         self._show(phase, done, total, metrics)
         if phase == "train":
             self._train_batches_drawn = done
@@ -239,6 +248,11 @@ class PhasedProgressBar(ProgressBar):
         self._end("sanity")
         self.reset_dataloader_idx_tracker()
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock of training."""
+        if self._train_is_shown:
+            self._paces["train"].pause()
+
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
@@ -277,6 +291,8 @@ class PhasedProgressBar(ProgressBar):
         )
         if trainer.sanity_checking:
             return
+        if self._train_is_shown:
+            self._show_pause(self._paces["train"].go_on())
         self._end("validation", pl_module)
         self.reset_dataloader_idx_tracker()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PlainLines"]
+__all__ = ["PlainLines", "SteadyValues", "format_value"]
 
 _FIRST_REPORT_AFTER = 60.0
 _LONGEST_SILENCE = 1800.0
@@ -114,3 +114,34 @@ def format_value(value: Any, spec: str = ".3f") -> str:
     if spec == ".3f" and value != 0 and abs(value) < 0.001:
         return f"{value:.2e}"
     return format(value, spec)
+
+
+class SteadyValues:
+    """Writes metrics so that they keep their width: each is as wide as the widest so far.
+
+    Example:
+        >>> steady = SteadyValues()
+        >>> steady.text({"loss": -10.5}, ".3f"), steady.text({"loss": 0.25}, ".3f")
+        ('loss: -10.500', 'loss:   0.250')
+    """
+
+    def __init__(self) -> None:
+        self._widths: dict[str, int] = {}
+
+    def text(self, metrics: Mapping[str, Any], spec: str = ".3f", delimiter: str = " ", equals: str = ": ") -> str:
+        """Write metrics in one line.
+
+        Args:
+            metrics: The values by name.
+            spec: The format of floats.
+            delimiter: What stands between two metrics.
+            equals: What stands between a name and its value.
+        """
+        items: list[str] = []
+        for name, value in metrics.items():
+            written = format_value(value, spec)
+            if isinstance(value, float):
+                self._widths[name] = width = max(self._widths.get(name, 0), len(written))
+                written = written.rjust(width)
+            items.append(f"{name}{equals}{written}")
+        return delimiter.join(items)

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn  # noqa: TID253 - 
 from rich.progress_bar import ProgressBar as RichBar  # noqa: TID253 - as above
 from rich.text import Text  # noqa: TID253 - as above
 
-from lt_callbacks.progress.plain_lines import format_value
+from lt_callbacks.progress.plain_lines import SteadyValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,9 +59,13 @@ class CustomTimeColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Write both times."""
-        passed = task.finished_time if task.finished else task.elapsed
+        pace = task.fields.get("pace")
         known = task.total is not None and math.isfinite(task.total)
-        return Text(f"{_clock(passed)} • {_clock(task.time_remaining if known else None)}", style=self.style)
+        if pace is None:
+            passed, remaining = task.finished_time if task.finished else task.elapsed, task.time_remaining
+        else:
+            passed, remaining = pace.elapsed, pace.remaining(task.total or 0)
+        return Text(f"{_clock(passed)} • {_clock(remaining if known else None)}", style=self.style)
 
 
 class BatchesProcessedColumn(ProgressColumn):
@@ -75,20 +79,24 @@ class BatchesProcessedColumn(ProgressColumn):
         """Write both counts."""
         known = task.total is not None and math.isfinite(task.total)
         total = str(int(task.total or 0)) if known else "--"
-        return Text(f"{int(task.completed)}/{total}", style=self.style)
+        return Text(f"{int(task.completed):>{len(total)}}/{total}", style=self.style)
 
 
 class ProcessingSpeedColumn(ProgressColumn):
-    """The batches per second."""
+    """The batches per second, as wide as the widest so far."""
 
     def __init__(self, style: str | Style) -> None:
         self.style = style
+        self._width = 0
         super().__init__()
 
     def render(self, task: Task) -> RenderableType:
         """Write the speed."""
-        speed = task.finished_speed or task.speed or 0.0
-        return Text(f"{speed:.2f}it/s", style=self.style)
+        pace = task.fields.get("pace")
+        speed = pace.rate if pace is not None else task.finished_speed or task.speed or 0.0
+        text = f"{speed:.2f}it/s"
+        self._width = max(self._width, len(text))
+        return Text(text.rjust(self._width), style=self.style)
 
 
 class MetricsTextColumn(ProgressColumn):
@@ -107,6 +115,7 @@ class MetricsTextColumn(ProgressColumn):
         self._delimiter = delimiter
         self._format = metrics_format
         self._text = ""
+        self._steady = SteadyValues()
         super().__init__()
 
     @property
@@ -116,9 +125,7 @@ class MetricsTextColumn(ProgressColumn):
 
     def update(self, metrics: Mapping[str, Any]) -> None:
         """Take over what is to be shown."""
-        self._text = self._delimiter.join(
-            f"{name}: {format_value(value, self._format)}" for name, value in metrics.items()
-        )
+        self._text = self._steady.text(metrics, self._format, self._delimiter)
 
     def render(self, task: Task) -> Text:
         """Write the metrics beside the bar they belong to."""

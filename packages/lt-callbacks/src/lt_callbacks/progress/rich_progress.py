@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RichProgressBar", "RichProgressBarTheme"]
 
+_LIGHT_BACKGROUNDS = ("7", "15")
 _COLUMN_NAMES = (
     "BatchesProcessedColumn",
     "CustomBarColumn",
@@ -61,9 +63,10 @@ class RichProgressBarTheme:
     """
 
     description: str | Style = ""
-    progress_bar: str | Style = "#6206E0"
-    progress_bar_finished: str | Style = "#6206E0"
-    progress_bar_pulse: str | Style = "#6206E0"
+    # A violet that stands out from black as well as from white (contrast 4.5 to either).
+    progress_bar: str | Style = "#8A4DFF"
+    progress_bar_finished: str | Style = "#8A4DFF"
+    progress_bar_pulse: str | Style = "#8A4DFF"
     batch_progress: str | Style = ""
     time: str | Style = "dim"
     processing_speed: str | Style = "dim underline"
@@ -171,6 +174,7 @@ class RichProgressBar(PhasedProgressBar):
         return [
             TextColumn("[progress.description]{task.description}"),
             CustomBarColumn(
+                style=_rest_of_bar(),
                 complete_style=self.theme.progress_bar,
                 finished_style=self.theme.progress_bar_finished,
                 pulse_style=self.theme.progress_bar_pulse,
@@ -223,7 +227,10 @@ class RichProgressBar(PhasedProgressBar):
         last = self.trainer.max_epochs
         if last is not None and last >= 0:
             description += f"/{last - 1}"
-        return description.ljust(len(self.validation_description))
+        # As wide as what will stand below it, so that the bar keeps its place.
+        loaders = len(self.trainer.num_val_batches) if self.trainer.enable_validation else 0
+        below = self._eval_phase_description(self.validation_description, max(loaders - 1, 0), loaders)
+        return description.ljust(len(below))
 
     def _train_phase_description(self, epoch: int) -> str:
         return self._get_train_description(epoch)
@@ -293,10 +300,12 @@ class RichProgressBar(PhasedProgressBar):
             description = f"[{self.theme.description}]{description}[/]"
         task_id = self._task_id(phase)
         if task_id is None:
-            task_id = progress.add_task(description, total=total, completed=done)
+            task_id = progress.add_task(description, total=total, completed=done, pace=self._paces[phase])
             self._set_task_id(phase, task_id)
         else:
-            progress.reset(task_id, total=total, completed=done, description=description, visible=True)
+            progress.reset(
+                task_id, total=total, completed=done, description=description, visible=True, pace=self._paces[phase]
+            )
         if phase == "train" and self._metric_component is not None:
             self._metric_component.task_id = task_id
 
@@ -313,8 +322,13 @@ class RichProgressBar(PhasedProgressBar):
         task_id = self._task_id(phase)
         if self.progress is None or task_id is None:
             return
-        if phase == "sanity" or (phase == "validation" and self.trainer.state.fn == "fit"):
+        if phase == "train":
+            return
+        if self.trainer.state.fn == "fit":
             self.progress.update(task_id, visible=False)
+        else:
+            # What is printed next, the table of results, stands below.
+            self._show_stop()
 
     def _show_stop(self) -> None:
         progress, self.progress, self._metric_component = self.progress, None, None
@@ -322,6 +336,17 @@ class RichProgressBar(PhasedProgressBar):
         self.test_progress_bar_id = self.predict_progress_bar_id = None
         if progress is not None:
             progress.stop()
+
+
+def _rest_of_bar() -> str:
+    """Return the colour of what is not done yet: fainter than what is done, on a dark and on a light background.
+
+    Terminals that say their colours do so in ``COLORFGBG``, as ``foreground;background``.
+    """
+    background = os.environ.get("COLORFGBG", "").rpartition(";")[2]
+    if background in _LIGHT_BACKGROUNDS:
+        return "grey78"
+    return "grey35" if background.isdigit() else "grey50"
 
 
 def _require_rich() -> None:

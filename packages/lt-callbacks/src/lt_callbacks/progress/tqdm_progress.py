@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from lt_callbacks.progress.lines_above import LinesAbove
 from lt_callbacks.progress.phased_bar import PhasedProgressBar
+from lt_callbacks.progress.plain_lines import SteadyValues
 from lt_callbacks.progress.terminal import has_width, in_notebook, is_terminal
 from lt_core.errors import MisconfigurationValueError, MissingPackageError
 
@@ -22,6 +26,7 @@ __all__ = ["TQDMProgressBar"]
 
 _COLAB_REFRESH_RATE = 20
 _COLUMNS = 80
+_LINES_A_SECOND = 10
 
 
 def __getattr__(name: str) -> Any:
@@ -75,10 +80,14 @@ class TQDMProgressBar(PhasedProgressBar):
         self._val_progress_bar: Tqdm | None = None
         self._test_progress_bar: Tqdm | None = None
         self._predict_progress_bar: Tqdm | None = None
+        self._steady = SteadyValues()
+        self._lines_above: LinesAbove | None = None
+        self._put_back_at: deque[float] = deque([-math.inf] * _LINES_A_SECOND, maxlen=_LINES_A_SECOND)
 
     def __getstate__(self) -> dict[str, Any]:
         # Bars hold a lock and a stream, which cannot be sent to another process.
-        return {name: None if name.endswith("_progress_bar") else value for name, value in vars(self).items()}
+        kept = {name: None if name.endswith("_progress_bar") else value for name, value in vars(self).items()}
+        return {**kept, "_lines_above": None}
 
     @property
     def train_progress_bar(self) -> Tqdm:
@@ -154,8 +163,7 @@ class TQDMProgressBar(PhasedProgressBar):
 
     def print(self, *args: Any, sep: str = " ", **kwargs: Any) -> None:
         """Print above the bars."""
-        bars = (self._train_progress_bar, self._val_progress_bar, self._test_progress_bar, self._predict_progress_bar)
-        if all(bar is None or bar.disable for bar in bars):
+        if not self._open_bars():
             print(*args, sep=sep, **kwargs)
             return
         from lt_callbacks.progress.tqdm_bar import Tqdm
@@ -174,6 +182,7 @@ class TQDMProgressBar(PhasedProgressBar):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the bar of validation."""
+        super().on_validation_start(trainer, pl_module)
         if not trainer.sanity_checking:
             self.val_progress_bar = self.init_validation_tqdm()
 
@@ -226,19 +235,22 @@ class TQDMProgressBar(PhasedProgressBar):
     def _make(self, description: str, *, leave: bool = True, line: int = 0, smoothing: float = 0.3) -> Tqdm:
         from lt_callbacks.progress.tqdm_bar import Tqdm
 
-        follows_width = in_notebook() or has_width(sys.stdout)
-        return Tqdm(
+        stream = LinesAbove.beneath(sys.stdout)
+        follows_width = in_notebook() or has_width(stream)
+        bar = Tqdm(
             desc=description,
             position=2 * self._process_position + line,
             disable=self.is_disabled or self._plain is not None,
             leave=leave,
             dynamic_ncols=follows_width,
             ncols=None if follows_width else _COLUMNS,
-            file=sys.stdout,
+            file=stream,
             smoothing=smoothing,
             bar_format=self.BAR_FORMAT,
             delay=1e-9,  # appears with its first refresh, which keeps to the clock
         )
+        bar.adapts_format = self.BAR_FORMAT == TQDMProgressBar.BAR_FORMAT and not in_notebook()
+        return bar
 
     def _show_begin(self, phase: str, description: str, total: int | float, done: int) -> None:
         bar = self._bar(phase)
@@ -257,21 +269,61 @@ class TQDMProgressBar(PhasedProgressBar):
         bar.n = done
         bar.total = _known(total)
         if metrics is not None:
-            bar.set_postfix(metrics, refresh=False)
+            bar.set_postfix_str(self._steady.text(metrics, delimiter=", ", equals="="), refresh=False)
+        bar.adapt_format()
+        self._let_lines_stand_above()
         bar.refresh()
+        for other in self._open_bars():
+            other.put_back()
+
+    def _show_pause(self, seconds: float) -> None:
+        bar = self._bar("train")
+        if not bar.disable:
+            bar.start_t += seconds
+            bar.last_print_t += seconds
 
     def _show_end(self, phase: str) -> None:
         self._bar(phase).close()
+        if not self._open_bars():
+            self._show_stop()
 
     def _show_stop(self) -> None:
-        for bar in (
-            self._val_progress_bar,
-            self._train_progress_bar,
-            self._test_progress_bar,
-            self._predict_progress_bar,
-        ):
-            if bar is not None and not bar.disable:
-                bar.close()
+        for bar in self._open_bars():
+            bar.close()
+        if self._lines_above is not None:
+            self._lines_above.stop()
+            self._lines_above = None
+
+    def _open_bars(self) -> list[Tqdm]:
+        """Return the bars that are not closed, from bottom to top."""
+        bars = (self._val_progress_bar, self._train_progress_bar, self._test_progress_bar, self._predict_progress_bar)
+        return [bar for bar in bars if bar is not None and not bar.disable]
+
+    def _let_lines_stand_above(self) -> None:
+        """From now on, let printed lines appear above the bars."""
+        if self._lines_above is not None or in_notebook():
+            return
+        from lt_callbacks.progress.tqdm_bar import Tqdm
+
+        def others() -> bool:
+            # By identity: tqdm compares bars by their position.
+            ours = {id(bar) for bar in self._open_bars()}
+            return any(id(bar) not in ours for bar in Tqdm.all_bars())
+
+        self._lines_above = LinesAbove(lock=Tqdm.get_lock, clear=self._take_away, restore=self._put_back, others=others)
+        self._lines_above.start()
+
+    def _take_away(self) -> None:
+        for bar in self._open_bars():
+            bar.take_away()
+
+    def _put_back(self) -> None:
+        # A module that prints in each step must not draw in each step: the next refresh puts the bars back.
+        if monotonic() - self._put_back_at[0] < 1.0:
+            return
+        self._put_back_at.append(monotonic())
+        for bar in self._open_bars():
+            bar.put_back()
 
 
 def _known(total: int | float) -> int | float | None:
