@@ -8,7 +8,16 @@ __all__ = ["ClusterEnvironment"]
 
 
 class ClusterEnvironment(ABC):
-    """Base of all cluster environments: tells a process its number, and where to meet the others."""
+    """Base of all cluster environments: tells a process its number, and where to meet the others.
+
+    Derive from it for a scheduler that is not known here, and pass an instance: ``Trainer(plugins=[MyCluster()])``. A
+    distribution that declares it in the entry-point group ``lt.environments`` has it found by `detect`, or by its name.
+
+    Attributes:
+        started_by: Who starts the processes, as the line about the topology says it; the class's name if empty.
+    """
+
+    started_by: str = ""
 
     @property
     @abstractmethod
@@ -67,3 +76,17 @@ class ClusterEnvironment(ABC):
 
     def teardown(self) -> None:
         """Undo what was changed in the process's environment."""
+
+
+class KnowsItsRanks(ClusterEnvironment):
+    """Base of the environments whose ranks somebody else has given out: what the trainer counts is ignored."""
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    def set_world_size(self, size: int) -> None:
+        """Return: the number of processes is known."""
+
+    def set_global_rank(self, rank: int) -> None:
+        """Return: the number of this process is known."""

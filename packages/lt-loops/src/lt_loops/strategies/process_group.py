@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from lt_core.errors import MisconfigurationException
+from lt_loops.ranks.meet import open_store, seconds_to_start
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["choose_backend", "connect_store", "join_process_group"]
 
 _AGENT_STORE = "TORCHELASTIC_USE_AGENT_STORE"
+_meetings = itertools.count()
 
 
 def choose_backend(given: str | None, device: torch.device) -> str:
@@ -36,19 +39,23 @@ def connect_store(environment: ClusterEnvironment, timeout: timedelta) -> dist.S
 
     Args:
         environment: Knows the address and this process's number.
-        timeout: How long to try to connect, and how long each later wait may take.
+        timeout: How long to try to connect at most; see `seconds_to_start`.
+
+    Raises:
+        HandshakeError: Nobody answers in time, or the port is in use.
     """
     hosted = os.environ.get(_AGENT_STORE) == "True"
-    store = dist.TCPStore(
+    rank = environment.global_rank()
+    store = open_store(
         environment.main_address,
         environment.main_port,
-        None,
-        is_master=environment.global_rank() == 0 and not hosted,
-        timeout=timeout,
-        wait_for_workers=False,
+        seconds_to_start(timeout),
+        rank=rank,
+        hosts=rank == 0 and not hosted,
     )
-    # After a restart by torchelastic the store is the same: each attempt has names of its own.
-    return dist.PrefixStore(f"lt/attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    # The store is the same after a restart by torchelastic, and for each trainer of a script: names of their own.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return dist.PrefixStore(f"lt/attempt_{attempt}/meeting_{next(_meetings)}", store)
 
 
 def join_process_group(store: dist.Store, environment: ClusterEnvironment, backend: str, timeout: timedelta) -> None:
