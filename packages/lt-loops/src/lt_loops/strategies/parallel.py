@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from lt_core.rank_zero import rank_zero_only
 from lt_loops.environments import ClusterEnvironment, detect_environment
+from lt_loops.environments.topology import check_topology
 from lt_loops.ranks.board import RankBoard
+from lt_loops.strategies.preflight import preflight
 from lt_loops.strategies.process_group import choose_backend, connect_store, join_process_group
 from lt_loops.strategies.reduce_ops import reduce_op_of
 from lt_loops.strategies.strategy import Strategy
@@ -101,8 +103,9 @@ class ParallelStrategy(Strategy):
     @property
     def global_rank(self) -> int:
         """The number of this process among all."""
-        environment = self.cluster_environment
-        return environment.node_rank() * self.num_processes + environment.local_rank()
+        environment = self.cluster_environment  # a scheduler may number processes its own way, and ignores this
+        environment.set_global_rank(environment.node_rank() * self.num_processes + environment.local_rank())
+        return environment.global_rank()
 
     @property
     def local_rank(self) -> int:
@@ -132,12 +135,11 @@ class ParallelStrategy(Strategy):
         if self._store is not None:
             return
         environment = self.cluster_environment
-        environment.validate_settings(self.num_processes, self.num_nodes)
-        environment.set_global_rank(self.global_rank)
-        environment.set_world_size(self.world_size)
+        check_topology(environment, self.num_processes, self.num_nodes)
         rank_zero_only.rank = self.global_rank
         self._store = store = connect_store(environment, self.timeout)
         if not dist.is_initialized():
+            preflight(self, store)
             join_process_group(store, environment, self.process_group_backend, self.timeout)
         self._make_board()
 
