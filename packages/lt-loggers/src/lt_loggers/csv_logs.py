@@ -159,9 +159,9 @@ class CSVLogger(RunFolderLogger):
     The file has one row for each call of :meth:`log_metrics` and one column for each name, sorted by name, ``step``
     among them; what a row does not have is empty. Rows are whole and in the file after each :meth:`save`, which a
     trainer calls after each row, whatever then happens to the process. A run folder that exists is continued: rows are
-    added after those that are there; a fit that is resumed from a checkpoint of the same version first takes back the rows
-    that it will log again. A disk that cannot be written does not end the training: it is said once, and
-    the rows are kept and tried again.
+    added after those that are there; a fit that is resumed from a checkpoint of the same version first takes back the
+    rows that it will log again. A disk that cannot be written does not end the training: it is said once, and the rows
+    are kept and tried again.
 
     Args:
         save_dir: The folder that holds everything, with variables and ``~`` expanded.

@@ -73,6 +73,10 @@ class RunFolderLogger(Logger):
             self._version = self._next_version()
         return self._version
 
+    def take_version(self, version: int | str) -> None:
+        """Take over the version that rank 0 has found, so that all ranks name the same folder."""
+        self._version = version
+
     @property
     def save_dir(self) -> str:
         """The folder that the logger was given."""

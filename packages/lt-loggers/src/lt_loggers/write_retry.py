@@ -36,7 +36,7 @@ def checked_on_failure(logger: str, value: str) -> OnFailure:
         >>> checked_on_failure("CSVLogger", "warn")
         'warn'
     """
-    if value == "warn" or value == "raise":  # noqa: PLR1714 -- so that a type checker follows
+    if value == "warn" or value == "raise":
         return value
     raise MisconfigurationValueError(
         f"{logger} got on_failure={value!r}. Expected 'warn' (say it once, keep the rows, train on) or 'raise' (end the"

@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
-from lt_core.logger import Logger
-from lt_loggers import CSVLogger, InMemoryLogger, TensorBoardLogger, default_logger
+from lt_core.logger import DummyLogger, Logger
+from lt_loggers import (
+    CometLogger,
+    CSVLogger,
+    InMemoryLogger,
+    LoggerCollection,
+    MLFlowLogger,
+    NeptuneLogger,
+    TensorBoardLogger,
+    WandbLogger,
+    default_logger,
+)
 
-__all__ = ["CSVLogger", "InMemoryLogger", "Logger", "TensorBoardLogger", "default_logger"]
+__all__ = [
+    "CSVLogger",
+    "CometLogger",
+    "DummyLogger",
+    "InMemoryLogger",
+    "Logger",
+    "LoggerCollection",
+    "MLFlowLogger",
+    "NeptuneLogger",
+    "TensorBoardLogger",
+    "WandbLogger",
+    "default_logger",
+]

@@ -1,0 +1,7 @@
+"""`CometLogger`, under the name that users of Lightning import."""
+
+from __future__ import annotations
+
+from lt_loggers import CometLogger
+
+__all__ = ["CometLogger"]

@@ -1,0 +1,7 @@
+"""`MLFlowLogger`, under the name that users of Lightning import."""
+
+from __future__ import annotations
+
+from lt_loggers import MLFlowLogger
+
+__all__ = ["MLFlowLogger"]

@@ -1,0 +1,7 @@
+"""`NeptuneLogger`, under the name that users of Lightning import."""
+
+from __future__ import annotations
+
+from lt_loggers import NeptuneLogger
+
+__all__ = ["NeptuneLogger"]
