@@ -83,22 +83,14 @@ def numeric(frame: pd.DataFrame, dtype: torch.dtype, missing: Missing, argument:
                 " `folds(frame, preprocess=...)`."
             )
     _check_exact(frame, dtype, argument)
-    # Float64 holds whatever is left, the nullable types included; torch then converts all columns in one go.
-    array = frame.to_numpy(dtype="float64", na_value=math.nan) if dtype == torch.float64 else _narrow(frame)
+    # Float64 holds whatever is left, the nullable types included. A copy: what the frame becomes later must not change
+    # the data.
+    is_narrow = {str(each) for each in frame.dtypes} == {"float32"}
+    array = frame.to_numpy(dtype="float32" if is_narrow else "float64", na_value=math.nan, copy=True)
     tensor = torch.as_tensor(array).to(dtype).contiguous()
     if isinstance(missing, (int, float)):
         tensor = tensor.nan_to_num(nan=float(missing), posinf=math.inf, neginf=-math.inf)
-    # pandas may have handed out its own memory: what the frame becomes later must not change the data.
-    return tensor.clone() if _shares(tensor, array) else tensor
-
-
-def _narrow(frame: pd.DataFrame) -> Any:
-    kinds = {str(dtype) for dtype in frame.dtypes}
-    return frame.to_numpy(dtype="float32" if kinds == {"float32"} else "float64", na_value=math.nan)
-
-
-def _shares(tensor: torch.Tensor, array: Any) -> bool:
-    return bool(tensor.numel()) and tensor.data_ptr() == array.__array_interface__["data"][0]
+    return tensor
 
 
 def _check_kind(column: pd.Series, name: Any, argument: str) -> None:

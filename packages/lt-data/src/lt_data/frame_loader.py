@@ -146,7 +146,7 @@ class FrameLoader(Iterable[Any]):
     def state_dict(self) -> dict[str, Any]:
         """Return where the loader is, by the batches that it handed out: plain numbers and strings."""
         sampler = self.sampler
-        state = {"samples": min(self._batches * self.batch_size, len(sampler)), "size": len(sampler)}
+        state: dict[str, Any] = {"samples": min(self._batches * self.batch_size, len(sampler)), "size": len(sampler)}
         if isinstance(sampler, _Order):
             drawn = self.dataset.features.device.type if self._shuffle_on == "device" and sampler.shuffle else "cpu"
             state |= {"epoch": sampler.epoch, "seed": sampler.seed, "shuffle": sampler.shuffle, "drawn_on": drawn}

@@ -1,5 +1,4 @@
-"""Libraries that are extras of lt-data: imported when something needs them, with the install line where they are"
-" not."""
+"""Libraries that are extras of lt-data: imported when something needs them, else named with the install line."""
 
 from __future__ import annotations
 

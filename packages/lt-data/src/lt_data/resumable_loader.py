@@ -91,8 +91,9 @@ class ResumableDataLoader(DataLoader[Any]):
         self._step = batch_size
         self._batches = 0
         self._order = _Order(dataset, shuffle=shuffle, seed=self.seed, tells_epoch=seed_samples)
+        read: Any = _SeededSamples(dataset, self.seed) if seed_samples else dataset
         super().__init__(
-            _SeededSamples(dataset, self.seed) if seed_samples else dataset,
+            read,
             batch_size,
             sampler=self._order,
             drop_last=drop_last,

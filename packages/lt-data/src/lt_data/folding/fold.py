@@ -17,16 +17,18 @@ from lt_core.errors import (
 )
 from lt_data.folding.coverage import times_validated
 from lt_data.folding.fold_datamodule import FoldDataModule
+from lt_data.folding.guard import guarded
 from lt_data.folding.picture import as_figure, as_text
 from lt_data.folding.plan import make_splits, picked, title_of
+from lt_data.folding.preprocess import fitted, make_preprocessing
 from lt_data.order import checked_seed, mixed_seed
 
 if TYPE_CHECKING:
-    from lt_data.folding.splits import Split
     from collections.abc import Callable
     from pathlib import Path
 
     from lt_data.folding.sources import Source
+    from lt_data.folding.splits import Split
 
 __all__ = ["Fold", "Folds"]
 
@@ -198,7 +200,7 @@ class Fold:
         split = folds.splits[index]
         self.folds_of = folds
         self.index = index
-        self.seed = mixed_seed(folds.seed, index)
+        self.seed = mixed_seed(folds.seed, index) % 2**32  # as `seed_everything` takes it
         self.num_rows = folds.num_rows
         self.train_indices = split.train
         self.val_indices = split.val
@@ -242,8 +244,8 @@ class Fold:
     def _preprocessing(self) -> list[Any]:
         factory = self.folds_of.preprocess
         if self._fitted is None:
-            pairs = zip(self.folds_of.sources, self._by_source["train"], strict=True)
-            self._fitted = [None if factory is None else source.fit(factory, rows) for source, rows in pairs]
+            pairs = list(zip(self.folds_of.sources, self._by_source["train"], strict=True))
+            self._fitted = [None] * len(pairs) if factory is None else _fit(factory, pairs)
         return self._fitted
 
     def _datasets(self, part: str) -> list[Any]:
@@ -337,6 +339,13 @@ class Fold:
         return Folds(
             splits, sources, outer.shape, seed=seed, title=title, preprocess=preprocess, rows=rows, owner=outer.owner
         )
+
+
+def _fit(factory: Callable[[], Any], pairs: Sequence[tuple[Source, torch.Tensor]]) -> list[Any]:
+    """Make and fit an object for each source on its training rows, while all data refuse the others."""
+    given = [source.training_rows(rows) for source, rows in pairs]
+    with guarded([each for source, rows in pairs for each in source.guards(rows)]):
+        return [fitted(make_preprocessing(factory), arguments) for arguments in given]
 
 
 def _parted(rows: torch.Tensor, sources: Sequence[Source]) -> list[torch.Tensor]:

@@ -7,15 +7,15 @@ whoever asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import ExitStack, contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from lt_core.errors import MisconfigurationException
-from lt_data.frame_dataset import FrameDataset
+from lt_data.frame_dataset import FrameDataset, is_frame
 
 __all__ = ["HeldOutRowError", "guarded"]
 
@@ -31,27 +31,32 @@ class HeldOutRowError(MisconfigurationException):
 
 
 @contextmanager
-def guarded(dataset: Any, rows: torch.Tensor) -> Iterator[None]:
-    """Let a dataset refuse all rows but some, in this block.
+def guarded(data: Iterable[tuple[Any, torch.Tensor]]) -> Iterator[None]:
+    """Let datasets refuse all rows but some, in this block.
 
-    A ``Subset`` and a ``ConcatDataset`` are guarded with what they are made of. What cannot be guarded (tensors and
-    arrays that are used as datasets, frames, classes whose instances cannot change their class) is left as it is.
+    A ``Subset`` and a ``ConcatDataset`` are guarded with what they are made of, and a frame of pandas refuses whatever
+    is asked of it. What cannot be guarded (tensors and arrays that are used as datasets, classes whose instances cannot
+    change their class) is left as it is.
 
     Args:
-        dataset: Map-style data.
-        rows: The row numbers that may be read.
+        data: Map-style datasets and frames, each with the row numbers that may be read. What occurs several times may
+            be read where one of them allows it.
 
     Example:
         >>> data = TensorDataset(torch.arange(3))
-        >>> with guarded(data, torch.tensor([0, 1])):
+        >>> with guarded([(data, torch.tensor([0, 1]))]):
         ...     data[2]
         Traceback (most recent call last):
         ...
         lt_data.folding.guard.HeldOutRowError: Row 2 of a TensorDataset, which is held out, was read while ...
     """
+    found: dict[int, tuple[Any, set[int]]] = {}
+    for dataset, rows in data:
+        for member, allowed in _members(dataset, set(rows.tolist())):
+            found.setdefault(id(member), (member, set()))[1].update(allowed)
     with ExitStack() as stack:
-        for each, allowed in _members(dataset, {int(row) for row in rows}):
-            stack.enter_context(_refusing(each, allowed))
+        for member, allowed in found.values():
+            stack.enter_context(_refusing(member, allowed))
         yield
 
 
@@ -64,7 +69,7 @@ def _members(dataset: Any, allowed: set[int]) -> Iterator[tuple[Any, set[int]]]:
     elif isinstance(dataset, ConcatDataset):
         start = 0
         for part in dataset.datasets:
-            size = len(part)
+            size = len(cast(Sized, part))
             yield from _members(part, {row - start for row in allowed if start <= row < start + size})
             start += size
 
@@ -75,16 +80,28 @@ def _refusing(dataset: Any, allowed: set[int]) -> Iterator[None]:
     if isinstance(dataset, torch.Tensor):
         yield
         return
+    guard = _closed_frame(kind) if is_frame(dataset) else _guard_class(kind, allowed)
     try:
         # The only way to be in the path of everybody who holds the object: it changes its class, for this long.
-        dataset.__class__ = _guard_class(kind, allowed)
+        object.__setattr__(dataset, "__class__", guard)
     except (TypeError, AttributeError):
         yield
         return
     try:
         yield
     finally:
-        dataset.__class__ = kind
+        object.__setattr__(dataset, "__class__", kind)
+
+
+def _closed_frame(kind: type) -> type:
+    def refuse(self: Any, name: Any, *_: Any, **__: Any) -> NoReturn:
+        raise _read_whole(kind.__name__, str(name))
+
+    def array(self: Any, *_: Any, **__: Any) -> NoReturn:
+        raise _read_whole(kind.__name__, "__array__")
+
+    closed = dict.fromkeys(("__array__", "__len__", "__iter__"), array)
+    return type(kind.__name__, (kind,), {"__getattribute__": refuse, "__getitem__": refuse, **closed})
 
 
 def _guard_class(kind: type, allowed: set[int]) -> type:
@@ -94,7 +111,7 @@ def _guard_class(kind: type, allowed: set[int]) -> type:
         if not closed:
             return super(guard, self)
         # The methods of the class read attributes that are closed here: an open object with the same contents answers.
-        plain = object.__new__(kind)
+        plain: Any = object.__new__(kind)
         vars(plain).update(vars(self))
         return plain
 

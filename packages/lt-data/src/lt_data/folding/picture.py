@@ -52,10 +52,11 @@ def as_text(folds: Folds) -> str:
         coverage = f"rows are validated {low} to {high} times, {int((times == 0).sum())} never"
     width = min(_WIDTH, rows)
     per_sign = -(-rows // width)
+    columns = f"{'fold':>4} {'train':>8} {'val':>8} {'test':>8} {'unused':>8}"
+    legend = f"rows 0 to {rows - 1} (T train, V validation, X test, - unused, + several; {per_sign} to a sign)"
     lines = [
         f"{len(folds)} folds of {rows} rows ({folds.title}, seed {folds.seed}); {coverage}",
-        f"{'fold':>4} {'train':>8} {'val':>8} {'test':>8} {'unused':>8}  rows 0 to {rows - 1}"
-        f" (T train, V validation, X test, - unused, + several; {per_sign} to a sign)",
+        f"{columns}  {legend}",
     ]
     for number, line in enumerate(parts):
         counts = torch.bincount(line.long(), minlength=4).tolist()

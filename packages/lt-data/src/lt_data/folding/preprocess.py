@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import Dataset
 
 from lt_core.errors import MisconfigurationTypeError, MisconfigurationValueError
-from lt_data.folding.guard import HeldOutRowError, guarded
+from lt_data.folding.guard import HeldOutRowError
 
 if TYPE_CHECKING:
     from lt_data.frame_dataset import FrameDataset
@@ -97,13 +97,11 @@ def make_preprocessing(factory: Any) -> Any:
     return made
 
 
-def fitted(preprocessing: Any, dataset: Any, rows: torch.Tensor, arguments: Sequence[Any]) -> Any:
-    """Fit an object on training rows, while the dataset refuses all others.
+def fitted(preprocessing: Any, arguments: Sequence[Any]) -> Any:
+    """Fit an object on training rows.
 
     Args:
         preprocessing: Has ``fit``.
-        dataset: What is refused beyond the training rows.
-        rows: The training rows.
         arguments: What ``fit`` gets: features and targets, or the training rows. Targets are handed on only if ``fit``
             takes a second argument.
 
@@ -111,19 +109,18 @@ def fitted(preprocessing: Any, dataset: Any, rows: torch.Tensor, arguments: Sequ
         The object itself.
 
     Raises:
-        HeldOutRowError: ``fit`` read a row that is held out.
+        HeldOutRowError: ``fit`` asked for more rows than it got.
     """
     given = list(arguments)[: _positional(preprocessing.fit)]
-    with guarded(dataset, rows):
-        try:
-            preprocessing.fit(*given)
-        except IndexError as error:
-            if "the others are held out" in str(error):
-                raise HeldOutRowError(
-                    f"`{type(preprocessing).__name__}.fit` asked for a row beyond its training rows: {error}. Expected"
-                    " row numbers below `len` of what it gets. Number the training rows from 0."
-                ) from error
-            raise
+    try:
+        preprocessing.fit(*given)
+    except IndexError as error:
+        if "the others are held out" in str(error):
+            raise HeldOutRowError(
+                f"`{type(preprocessing).__name__}.fit` asked for a row beyond its training rows: {error}. Expected"
+                " row numbers below `len` of what it gets. Number the training rows from 0."
+            ) from error
+        raise
     return preprocessing
 
 

@@ -1,5 +1,4 @@
-"""What folds are made of: one dataset or several, however they were given, and how loaders are built on parts of"
-" them."""
+"""What folds are made of: one dataset or several, however they were given, and the loaders of their parts."""
 
 from __future__ import annotations
 
@@ -15,8 +14,6 @@ from lt_core.errors import MisconfigurationException, MisconfigurationTypeError,
 from lt_data.folding.preprocess import (
     TrainingRows,
     TransformedDataset,
-    fitted,
-    make_preprocessing,
     transformed_features,
     transformed_table,
 )
@@ -87,6 +84,8 @@ class Source:
         self.settings = settings
         self.eval_dataset = dataset if eval_dataset is None else eval_dataset
         self.size = _size(dataset)
+        self._outer: Source | None = None
+        self._outer_rows = torch.arange(0)
         if _size(self.eval_dataset) != self.size:
             raise MisconfigurationValueError(
                 f"`folds` got eval_data with {_size(self.eval_dataset)} rows for data with {self.size}. Expected the"
@@ -112,15 +111,25 @@ class Source:
         part: Any = Subset(dataset, rows.tolist())
         return part if preprocessing is None else TransformedDataset(part, preprocessing.transform)
 
-    def fit(self, factory: Any, rows: torch.Tensor) -> Any:
-        """Make a preprocessing object and fit it on some of the rows, out of reach of the others."""
+    def guards(self, rows: torch.Tensor) -> list[tuple[Any, torch.Tensor]]:
+        """Return everything that the rows are read from, with the rows of it that may be read while fitting.
+
+        Args:
+            rows: The training rows.
+        """
+        own = [(self.dataset, rows)]
+        if self.eval_dataset is not self.dataset:
+            own.append((self.eval_dataset, rows))
+        # Nested folds: somebody may hold the outer data, too.
+        return own if self._outer is None else own + self._outer.guards(self._outer_rows[rows])
+
+    def training_rows(self, rows: torch.Tensor) -> list[Any]:
+        """Return what ``fit`` gets: features and targets of a table (copies), or a view of the samples."""
         self._check_size(self.dataset)
-        made = make_preprocessing(factory)
-        arguments: list[Any] = [TrainingRows(self.dataset, rows)]
         if isinstance(self.dataset, FrameDataset):
             part = self.dataset.take(rows)
-            arguments = [part.features] if part.targets is None else [part.features, part.targets]
-        return fitted(made, self.dataset, rows, arguments)
+            return [part.features] if part.targets is None else [part.features, part.targets]
+        return [TrainingRows(self.dataset, rows)]
 
     def as_seen_by_splitters(self) -> Any:
         """Return the rows in the form that splitters get as ``X``."""
@@ -143,6 +152,11 @@ class Source:
 
     def sub(self, rows: torch.Tensor) -> Source:
         """Return a source of some of the rows, for nested folds; nothing is fitted."""
+        made = self._part_of_it(rows)
+        made._outer, made._outer_rows = self, rows  # noqa: SLF001 - of this class
+        return made
+
+    def _part_of_it(self, rows: torch.Tensor) -> Source:
         if isinstance(self.dataset, FrameDataset) and self.eval_dataset is self.dataset:
             return Source(self.dataset.take(rows), self.settings)
         numbers = rows.tolist()
@@ -203,14 +217,12 @@ class FrameSource(Source):
             return FrameDataset(made, targets=targets)
         return FrameDataset(torch.as_tensor(made), targets=targets, dtype=torch.float32)
 
-    def fit(self, factory: Any, rows: torch.Tensor) -> Any:
-        """Fit on the frame's training rows: a copy, as a frame, and the targets likewise."""
+    def training_rows(self, rows: torch.Tensor) -> list[Any]:
+        """Return the frame's training rows: a copy, as a frame, and the targets likewise."""
         self._check_size(self._frame)
         part = self._frame.iloc[rows.tolist()]
-        arguments = [part[self._names].copy()]
-        if self._targets is not None:
-            arguments.append(part[self._targets].copy())
-        return fitted(make_preprocessing(factory), self._frame, rows, arguments)
+        features = part[self._names].copy()
+        return [features] if self._targets is None else [features, part[self._targets].copy()]
 
     def as_seen_by_splitters(self) -> Any:
         """Return the frame."""
@@ -225,9 +237,8 @@ class FrameSource(Source):
         check_columns(self._frame, [name], argument)
         return self._frame[name].to_numpy()
 
-    def sub(self, rows: torch.Tensor) -> Source:
-        """Return a source of some of the rows."""
-        return FrameSource(self._frame.iloc[rows.tolist()], self._features, self._targets, self.settings)
+    def _part_of_it(self, rows: torch.Tensor) -> Source:
+        return FrameSource(self._frame.iloc[rows.tolist()].copy(), self._features, self._targets, self.settings)
 
 
 def make_source(item: Any, features: Any, targets: Any, settings: Settings, evaluation: Any) -> Source:

@@ -1,12 +1,11 @@
-"""Folds over time that leave a gap: for panel and market data, where a row's label looks into the days that follow"
-" it."""
+"""Folds over time that leave a gap: for panel and market data, where labels look into the days that follow."""
 
 from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -220,6 +219,6 @@ def _ordinals(groups: Any, size: int) -> torch.Tensor:
     return torch.as_tensor(inverse.reshape(-1), dtype=torch.int64)
 
 
-def _plain(rows: torch.Tensor) -> Sequence[int]:
+def _plain(rows: torch.Tensor) -> Any:
     numpy = sys.modules.get("numpy")
     return rows.tolist() if numpy is None else rows.numpy()
