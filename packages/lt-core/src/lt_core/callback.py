@@ -218,6 +218,7 @@ class Checkpoint(Callback):
     Attributes:
         best_model_path: Where the best checkpoint is, empty when there is none.
         last_model_path: Where the last checkpoint is, empty when there is none.
+        dirpath: The folder that it writes to; None until a run has decided it.
     """
 
     role: ClassVar[str | None] = "checkpoint"
@@ -225,6 +226,7 @@ class Checkpoint(Callback):
 
     best_model_path: str = ""
     last_model_path: str = ""
+    dirpath: str | None = None
 
     def find_last_checkpoints(self, trainer: Trainer) -> set[str]:
         """Return the files that ``ckpt_path="last"`` may mean; the trainer takes the newest that exists.

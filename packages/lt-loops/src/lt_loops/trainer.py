@@ -20,6 +20,7 @@ from lt_loops.arguments import Arguments, resolve_arguments
 from lt_loops.callback_list import build_callbacks
 from lt_loops.components import resolve_components
 from lt_loops.environment_defaults import with_environment_defaults
+from lt_loops.launchers.failing import failing
 from lt_loops.logger_list import build_loggers
 from lt_loops.loops.evaluation_loop import EvaluationLoop, EvaluationPlan
 from lt_loops.loops.fit_loop import FitLoop
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from lt_core.callback import Callback
     from lt_core.module import LightningModule
     from lt_loops.accelerators import Accelerator
+    from lt_loops.cross_validation import CrossValidationReport
+    from lt_loops.cross_validation.protocol import FoldsProtocol
     from lt_loops.data.batches import EpochBatches
     from lt_loops.precision import Precision
     from lt_loops.profilers import Profiler
@@ -99,6 +102,7 @@ class Trainer(TrainerBase):
         model_registry: The name of a model in a registry.
 
     Attributes:
+        given: The arguments, as they were given.
         callbacks: The callbacks in calling order.
         fit_loop: The training loop; its ``max_epochs`` may be changed between runs.
         should_stop: Set it to True to stop training after the running batch.
@@ -118,7 +122,8 @@ class Trainer(TrainerBase):
         2
     """
 
-    # What the user gave, resolved
+    # What the user gave, and what it means
+    given: dict[str, Any]
     arguments: Arguments
     profiler: Profiler
     strategy: Strategy
@@ -189,7 +194,7 @@ class Trainer(TrainerBase):
         enable_autolog_hparams: bool = True,
         model_registry: str | None = None,
     ) -> None:
-        given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        given = self.given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         problems = Problems()
         with problems:
             arguments = self.arguments = resolve_arguments(given)
@@ -399,11 +404,44 @@ class Trainer(TrainerBase):
                 result = body(run)
             run.end()
         except BaseException as error:
-            run.interrupt(error)
+            with failing(error):
+                run.interrupt(error)
             raise
         finally:
             self._run = None
         return result
+
+    def cross_validate(
+        self,
+        make_module: Callable[..., LightningModule],
+        folds: FoldsProtocol,
+        *,
+        parallel: int = 1,
+        ckpt_path: str | None = None,
+    ) -> CrossValidationReport:
+        """Train and judge a fresh module on each fold, and report on all of them.
+
+        Each fold has a module, optimizers, random state, callbacks, logger version and folder of its own, and its seed
+        depends on nothing but the folds and its number: fold i alone gives the same bits as within the whole run. After
+        `fit` the best weights are loaded, validated, tested where the fold has a test part, and, where the module has a
+        ``predict_step``, used to predict the rows that the fold did not train on.
+
+        Args:
+            make_module: Returns a new module; takes nothing, or the fold.
+            folds: Of `lt_data.folds`.
+            parallel: How many folds run at a time, in processes of their own.
+            ckpt_path: ``"last"`` goes on with the last run of this folder if it was not finished.
+
+        Returns:
+            Metrics of each fold, out-of-fold predictions in the order of the data, checkpoints, and their ensemble.
+
+        Raises:
+            MisconfigurationException: This trainer has run already, or has several processes; an unfinished run had
+                other folds.
+        """
+        from lt_loops.cross_validation.cross_validate import cross_validate
+
+        return cross_validate(self, make_module, folds, parallel=parallel, ckpt_path=ckpt_path)
 
     # -- files
 
