@@ -266,10 +266,13 @@ class BaseFinetuning(Callback):
             initial_denom_lr: See ``lr``.
             train_bn: Whether those of batch normalisation are added, too.
         """
+        was_frozen = {id(parameter) for parameter in BaseFinetuning.filter_params(modules, requires_grad=False)}
         BaseFinetuning.make_trainable(modules)
         rate = optimizer.param_groups[0]["lr"] / initial_denom_lr if lr is None else float(lr)
         params = BaseFinetuning.filter_params(modules, train_bn=train_bn, requires_grad=True)
-        new = BaseFinetuning.filter_on_optimizer(optimizer, params)
+        # Batch normalisation that was left trainable is in the optimizer already, as it should be.
+        known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]} - was_frozen
+        new = BaseFinetuning.filter_on_optimizer(optimizer, (each for each in params if id(each) not in known))
         if new:
             optimizer.add_param_group({"params": new, "lr": rate})
 
