@@ -8,10 +8,13 @@ from typing import Any
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError
 from lt_loops.accelerators import resolve_accelerator, resolve_devices
 from lt_loops.checkpoint_io import CheckpointIO
-from lt_loops.environments import ClusterEnvironment
+from lt_loops.environments import ClusterEnvironment, EnvironmentRegistry
 from lt_loops.interactive import is_interactive
 from lt_loops.precision import Precision, resolve_precision
-from lt_loops.strategies import ParallelStrategy, SingleDeviceStrategy, Strategy, StrategyRegistry
+from lt_loops.strategies import DDPStrategy, ParallelStrategy, SingleDeviceStrategy, Strategy
+from lt_loops.strategies.checks import check_parallel, warn_of_processes_that_ignore_each_other
+from lt_loops.strategies.layer_sync import LayerSync
+from lt_loops.strategies.names import strategy_of_name
 
 __all__ = ["resolve_components"]
 
@@ -32,7 +35,7 @@ def resolve_components(
     Raises:
         MisconfigurationException: Arguments contradict each other, or ask for what there is not.
     """
-    precisions, checkpoint_ios, environments = _sort_plugins(plugins)
+    precisions, checkpoint_ios, environments, layer_syncs = _sort_plugins(plugins)
     if precisions and precision is not None:
         raise MisconfigurationValueError(
             f"`Trainer(precision={precision!r}, plugins=[{precisions[0]!r}])` sets the precision twice. Expected one "
@@ -45,6 +48,12 @@ def resolve_components(
     resolved.num_nodes = num_nodes
     if environments:
         _take_environment(resolved, environments[0])
+    if layer_syncs:
+        _take_layer_sync(resolved, layer_syncs[0])
+    if isinstance(resolved, ParallelStrategy):
+        check_parallel(resolved)
+    elif strategy == "auto" and devices == "auto":
+        warn_of_processes_that_ignore_each_other()
     if precisions:
         resolved.precision_plugin = precisions[0]
     elif precision is not None or not isinstance(strategy, Strategy):
@@ -64,12 +73,19 @@ def _complete(strategy: Strategy, accelerator: Any, devices: Any) -> Strategy:
             f"`Trainer(accelerator={accelerator!r})` contradicts its strategy, which has "
             f"{type(strategy.accelerator).__name__}. Expected one of them: leave `accelerator` out."
         )
-    if devices != "auto" and strategy.accelerator is not None:
-        strategy.use_devices(resolve_devices(strategy.accelerator, devices))
+    if strategy.accelerator is None or (devices == "auto" and strategy.has_devices):
+        return strategy
+    found = resolve_devices(strategy.accelerator, devices)
+    if isinstance(strategy, ParallelStrategy) and strategy.has_devices and strategy.parallel_devices != found:
+        raise MisconfigurationValueError(
+            f"`Trainer(devices={devices!r})` contradicts its strategy, which was made with `parallel_devices="
+            f"{[str(device) for device in strategy.parallel_devices]}`. Expected one of them: leave `devices` out."
+        )
+    strategy.use_devices(found)
     return strategy
 
 
-def _choose(strategy: str, accelerator: Any, devices: Any, num_nodes: int) -> Strategy:
+def _choose(strategy: Any, accelerator: Any, devices: Any, num_nodes: int) -> Strategy:
     """Make the strategy of a name, or the one that fits the devices."""
     chosen = resolve_accelerator(accelerator)
     found = resolve_devices(chosen, devices)
@@ -78,7 +94,7 @@ def _choose(strategy: str, accelerator: Any, devices: Any, num_nodes: int) -> St
     name = strategy
     if strategy == "auto":
         name = "ddp_notebook" if is_interactive() else "ddp"
-    resolved = StrategyRegistry.get(str(name).lower())
+    resolved = strategy_of_name(name)
     resolved.accelerator = chosen
     resolved.use_devices(found)
     return resolved
@@ -93,21 +109,34 @@ def _take_environment(strategy: Strategy, environment: ClusterEnvironment) -> No
     strategy.cluster_environment = environment
 
 
-def _sort_plugins(plugins: Any) -> tuple[list[Precision], list[CheckpointIO], list[ClusterEnvironment]]:
+def _take_layer_sync(strategy: Strategy, layer_sync: LayerSync) -> None:
+    if not isinstance(strategy, DDPStrategy):
+        raise MisconfigurationValueError(
+            f"`Trainer(plugins=[{layer_sync!r}])` got layers that see the batches of all processes, and the strategy "
+            f'`{type(strategy).__name__}` does not put them in. Expected one that does: pass `strategy="ddp"`.'
+        )
+    strategy.layer_sync = layer_sync
+
+
+def _sort_plugins(
+    plugins: Any,
+) -> tuple[list[Precision], list[CheckpointIO], list[ClusterEnvironment], list[LayerSync]]:
     several = isinstance(plugins, Iterable) and not isinstance(plugins, str)
-    listed = [] if plugins is None else list(plugins) if several else [plugins]
+    given = [] if plugins is None else list(plugins) if several else [plugins]
+    listed = [EnvironmentRegistry.get(plugin) if isinstance(plugin, str) else plugin for plugin in given]
     precisions = [plugin for plugin in listed if isinstance(plugin, Precision)]
     checkpoint_ios = [plugin for plugin in listed if isinstance(plugin, CheckpointIO)]
     environments = [plugin for plugin in listed if isinstance(plugin, ClusterEnvironment)]
+    layer_syncs = [plugin for plugin in listed if isinstance(plugin, LayerSync)]
     for plugin in listed:
-        if not isinstance(plugin, (Precision, CheckpointIO, ClusterEnvironment)):
+        if not isinstance(plugin, (Precision, CheckpointIO, ClusterEnvironment, LayerSync)):
             raise MisconfigurationException(
                 f"`Trainer(plugins=…)` got {plugin!r}, a {type(plugin).__name__}. Expected a `Precision`, a "
-                "`CheckpointIO` or a `ClusterEnvironment`."
+                "`CheckpointIO`, a `ClusterEnvironment` (or its name) or a `LayerSync`."
             )
-    for kind in (precisions, checkpoint_ios, environments):
+    for kind in (precisions, checkpoint_ios, environments, layer_syncs):
         if len(kind) > 1:
             raise MisconfigurationException(
                 f"`Trainer(plugins=…)` got several plugins of a kind: {kind}. Expected one at most."
             )
-    return precisions, checkpoint_ios, environments
+    return precisions, checkpoint_ios, environments, layer_syncs

@@ -12,7 +12,7 @@ from lt_loops.environments.variables import number_or
 
 __all__ = ["LightningEnvironment"]
 
-_LAUNCHED = "LT_RANK_BOARD"  # our launchers leave it in the processes that they start
+_LAUNCHED = "LT_LAUNCH_PID"  # our launchers leave it in the processes that they start
 
 
 class LightningEnvironment(ClusterEnvironment):

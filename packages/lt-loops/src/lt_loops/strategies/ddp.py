@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError
 from lt_loops.strategies.forward_redirection import through_wrapper
-from lt_loops.strategies.layer_sync import TorchSyncBatchNorm
+from lt_loops.strategies.layer_sync import TorchSyncBatchNorm, check_layers_can_sync
 from lt_loops.strategies.manual_backward import prepare_for_backward, without_preparing
 from lt_loops.strategies.parallel import ParallelStrategy
 from lt_loops.strategies.unused_parameters import check_all_have_gradients, explain_unfinished_reduction
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lt_loops.environments import ClusterEnvironment
     from lt_loops.launchers import Launcher
     from lt_loops.precision import Precision
+    from lt_loops.strategies.layer_sync import LayerSync
 
 __all__ = ["DDPStrategy"]
 
@@ -107,8 +108,7 @@ class DDPStrategy(ParallelStrategy):
         self._launcher: Launcher | None = None
         self._wrapped: DistributedDataParallel | None = None
         self._searches = False
-        self._layer_sync = TorchSyncBatchNorm()
-        self._syncs_batchnorm = False
+        self.layer_sync: LayerSync | None = None
 
     @property
     def strategy_name(self) -> str:  # type: ignore[override]
@@ -128,14 +128,16 @@ class DDPStrategy(ParallelStrategy):
 
     def setup(self, trainer: Any) -> None:
         """Move the module to its device; wrap it for training, make all processes' weights equal otherwise."""
-        self._syncs_batchnorm = trainer.arguments.sync_batchnorm
+        if trainer.arguments.sync_batchnorm and self.layer_sync is None:
+            self.layer_sync = TorchSyncBatchNorm()
         super().setup(trainer)
         module = self._module
         if not trainer.fitting:
             self._copy_states_of_rank_zero()
             return
-        if self._syncs_batchnorm:
-            self._layer_sync.apply(module)
+        if self.layer_sync is not None:
+            check_layers_can_sync(self.layer_sync, module, self.root_device)
+            self.layer_sync.apply(module)
         if not any(parameter.requires_grad for parameter in module.parameters()):
             raise MisconfigurationException(
                 f"`{type(module).__name__}` has no trainable parameter, so there are no gradients to combine. Expected "
@@ -225,8 +227,8 @@ class DDPStrategy(ParallelStrategy):
         if self._wrapped is not None:
             self._wrapped = None
             self.model = self.lightning_module
-            if self._syncs_batchnorm and self.lightning_module is not None:
-                self._layer_sync.revert(self.lightning_module)
+            if self.layer_sync is not None and self.lightning_module is not None:
+                self.layer_sync.revert(self.lightning_module)
         super().teardown()
 
 

@@ -7,7 +7,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 
-__all__ = ["LayerSync", "TorchSyncBatchNorm"]
+from lt_core.errors import MisconfigurationException
+
+__all__ = ["LayerSync", "TorchSyncBatchNorm", "check_layers_can_sync"]
 
 
 class LayerSync(ABC):
@@ -68,6 +70,24 @@ class TorchSyncBatchNorm(LayerSync):
             _put(model, name, former)
         self._replaced.clear()
         return model
+
+
+def check_layers_can_sync(layer_sync: LayerSync, model: nn.Module, device: torch.device) -> None:
+    """Check before training what torch finds out in the first step: its synchronised batch norm needs a GPU.
+
+    Raises:
+        MisconfigurationException: There is a batch norm, and the device is the CPU.
+    """
+    if device.type != "cpu" or not isinstance(layer_sync, TorchSyncBatchNorm):
+        return
+    kind = nn.modules.batchnorm._BatchNorm  # noqa: SLF001 -- the common base has no public name
+    found = [name for name, layer in model.named_modules() if isinstance(layer, kind)]
+    if found:
+        raise MisconfigurationException(
+            f"`Trainer(sync_batchnorm=True)` met {', '.join(found)} on the CPU, where torch's `SyncBatchNorm` does not "
+            "compute. Expected a GPU, or layers that need no synchronisation: leave `sync_batchnorm` out, use "
+            "`torch.nn.GroupNorm`, or pass a `LayerSync` of your own by `plugins=[…]`."
+        )
 
 
 def _put(model: nn.Module, name: str, layer: nn.Module) -> None:

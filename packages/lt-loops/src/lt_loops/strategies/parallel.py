@@ -62,6 +62,7 @@ class ParallelStrategy(Strategy):
     ) -> None:
         super().__init__(accelerator, checkpoint_io, precision_plugin)
         self.parallel_devices = list(parallel_devices) if parallel_devices is not None else [torch.device("cpu")]
+        self._was_given_devices = parallel_devices is not None
         self.timeout = timeout if timeout is not None else timedelta(minutes=30)
         self._cluster_environment = cluster_environment
         self._backend = process_group_backend
@@ -80,6 +81,11 @@ class ParallelStrategy(Strategy):
     @cluster_environment.setter
     def cluster_environment(self, environment: ClusterEnvironment) -> None:
         self._cluster_environment = environment
+
+    @property
+    def has_devices(self) -> bool:
+        """Whether it was made with devices of its own."""
+        return self._was_given_devices
 
     def use_devices(self, devices: list[torch.device]) -> None:
         """Take this machine's devices, one for each process."""

@@ -78,6 +78,11 @@ class Strategy(ABC):
     # -- ranks and devices
 
     @property
+    def has_devices(self) -> bool:
+        """Whether it was made with devices of its own, so that a trainer need not find any."""
+        return True
+
+    @property
     @abstractmethod
     def root_device(self) -> torch.device:
         """The device of this process."""
