@@ -353,7 +353,7 @@ def test_a_killed_run_goes_on_at_the_fold_that_it_was_in(tmp_path: Path, whole: 
         (lambda trainer: trainer.cross_validate(lambda: nn.Linear(1, 1), make_folds()), "a new LightningModule"),
         (lambda trainer: trainer.cross_validate(Regression, make_folds(), parallel=0), "parallel=0"),
         (lambda trainer: trainer.cross_validate(Regression, make_folds(), ckpt_path="best"), "'last'"),
-        (lambda trainer: trainer.cross_validate(lambda: Regression(), make_folds(), parallel=2), "no lambda"),
+        (lambda trainer: trainer.cross_validate(lambda fold: Regression(), make_folds(), parallel=2), "no lambda"),
     ],
 )
 def test_what_cannot_work_is_said_before_a_fold_is_trained(call: Any, part: str, tmp_path: Path) -> None:

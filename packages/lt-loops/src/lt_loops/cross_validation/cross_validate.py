@@ -49,10 +49,10 @@ def cross_validate(
 
 def _check(trainer: Trainer, make_module: Any, folds: Any, parallel: int, ckpt_path: str | None) -> None:
     if isinstance(make_module, nn.Module):
+        name = type(make_module).__name__
         raise MisconfigurationTypeError(
-            f"`cross_validate` got the module {type(make_module).__name__}(…). Expected a function that makes a new "
-            f"one for each fold, so that no fold begins with what another has learned: pass `{type(make_module).__name__}` "
-            "itself, or `lambda: MyModule(…)`."
+            f"`cross_validate` got the module {name}(…). Expected a function that makes a new one for each fold, so "
+            f"that no fold begins with what another has learned: pass `{name}` itself, or `lambda: {name}(…)`."
         )
     if not callable(make_module):
         raise MisconfigurationTypeError(
