@@ -12,7 +12,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-from lt_callbacks.progress.terminal import is_terminal
+from lt_callbacks.progress.terminal import in_notebook, is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,10 +109,10 @@ class LinesAbove:
         return stream.stream if isinstance(stream, _Above) else stream
 
     def start(self) -> None:
-        """Exchange the standard streams that are terminals."""
+        """Exchange the standard streams that are shown together with the bars."""
         for name in ("stdout", "stderr"):
             stream: TextIO = getattr(sys, name)
-            if name not in self._exchanged and not isinstance(stream, _Above) and is_terminal(stream):
+            if name not in self._exchanged and not isinstance(stream, _Above) and (is_terminal(stream) or in_notebook()):
                 self._exchanged[name] = above = _Above(stream, self)
                 setattr(sys, name, above)
 

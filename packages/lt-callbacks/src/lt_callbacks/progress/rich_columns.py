@@ -6,7 +6,8 @@ import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, Progress, ProgressColumn  # noqa: TID253 - this module is imported where it is used
+from rich.jupyter import JupyterMixin  # noqa: TID253 - this module is imported where it is used
+from rich.progress import BarColumn, Progress, ProgressColumn  # noqa: TID253 - as above
 from rich.progress_bar import ProgressBar as RichBar  # noqa: TID253 - as above
 from rich.text import Text  # noqa: TID253 - as above
 
@@ -132,23 +133,55 @@ class MetricsTextColumn(ProgressColumn):
         return self.text if self.is_beside and task.id == self.task_id else Text("")
 
 
+class _View(JupyterMixin):
+    """What a notebook shows: it renders itself to text and to HTML."""
+
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich__(self) -> RenderableType:
+        return self._content
+
+
 class CustomProgress(Progress):
     """A display that is drawn when told to, by nobody else and by no thread.
 
-    Metrics stand beside the bar where they fit, and below it otherwise.
+    Metrics stand beside the bar where they fit, and below it otherwise. A notebook gets one output, which is exchanged
+    at each drawing; rich's own display for notebooks would need widgets.
     """
 
     def __init__(self, *columns: str | ProgressColumn, metrics: MetricsTextColumn, console: Console) -> None:
         self._metrics = metrics
         self._where = console
+        self._output: Any = None
         super().__init__(*columns, metrics, auto_refresh=False, console=console)
+
+    def start(self) -> None:
+        """Begin to show."""
+        if not self._where.is_jupyter:
+            super().start()
+            return
+        from IPython.display import display  # type: ignore[import-not-found,unused-ignore]
+
+        self._output = display(_View(self.get_renderable()), display_id=True)
+
+    def stop(self) -> None:
+        """Draw a last time and end."""
+        if self._output is None:
+            super().stop()
+        else:
+            self.draw()
+            self._output = None
 
     def refresh(self) -> None:
         """Do nothing: rich calls this at every change of a task; see `draw`."""
 
     def draw(self) -> None:
         """Draw now."""
-        super().refresh()
+        if self._output is None:
+            super().refresh()
+        else:
+            self._output.update(_View(self.get_renderable()))
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """Return the bars, and the metrics if there is no room beside them."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from typing import TextIO
 
-__all__ = ["has_width", "in_notebook", "is_terminal"]
+__all__ = ["has_width", "in_notebook", "is_terminal", "notebook_has_widgets"]
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -29,3 +30,8 @@ def in_notebook() -> bool:
     kernel = sys.modules.get("ipykernel")
     shell = sys.modules.get("IPython")
     return kernel is not None and shell is not None and shell.get_ipython() is not None
+
+
+def notebook_has_widgets() -> bool:
+    """Tell whether the code runs in a notebook that can show widgets; one without them can redraw its last line."""
+    return in_notebook() and find_spec("ipywidgets") is not None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lt_callbacks.progress.lines_above import LinesAbove
 from lt_callbacks.progress.phased_bar import PhasedProgressBar
 from lt_callbacks.progress.plain_lines import SteadyValues
-from lt_callbacks.progress.terminal import has_width, in_notebook, is_terminal
+from lt_callbacks.progress.terminal import has_width, in_notebook, is_terminal, notebook_has_widgets
 from lt_core.errors import MisconfigurationValueError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -236,6 +236,9 @@ class TQDMProgressBar(PhasedProgressBar):
         from lt_callbacks.progress.tqdm_bar import Tqdm
 
         stream = LinesAbove.beneath(sys.stdout)
+        if in_notebook():
+            # Without widgets only the last line can be redrawn: bars take turns there.
+            line = 0
         follows_width = in_notebook() or has_width(stream)
         bar = Tqdm(
             desc=description,
@@ -249,7 +252,7 @@ class TQDMProgressBar(PhasedProgressBar):
             bar_format=self.BAR_FORMAT,
             delay=1e-9,  # appears with its first refresh, which keeps to the clock
         )
-        bar.adapts_format = self.BAR_FORMAT == TQDMProgressBar.BAR_FORMAT and not in_notebook()
+        bar.adapts_format = self.BAR_FORMAT == TQDMProgressBar.BAR_FORMAT and not notebook_has_widgets()
         return bar
 
     def _show_begin(self, phase: str, description: str, total: int | float, done: int) -> None:
@@ -301,7 +304,7 @@ class TQDMProgressBar(PhasedProgressBar):
 
     def _let_lines_stand_above(self) -> None:
         """From now on, let printed lines appear above the bars."""
-        if self._lines_above is not None or in_notebook():
+        if self._lines_above is not None or notebook_has_widgets():
             return
         from lt_callbacks.progress.tqdm_bar import Tqdm
 
