@@ -427,23 +427,6 @@ def test_asking_for_a_logger_that_is_not_there_warns() -> None:
         Scene().log("asked_for_a_logger", 1.0, logger=True)
 
 
-def test_totals_of_ranks_are_exchanged_for_synced_keys_only() -> None:
-    """The exchange gets sums and weights, so that ranks of different sizes are combined exactly."""
-    scene = Scene()
-    scene.log("synced", 2.0, on_epoch=True, batch_size=3, sync_dist=True)
-    scene.log("local", 2.0, on_epoch=True, batch_size=3)
-
-    def exchange(totals):
-        (key,) = totals
-        return {key: totals[key].merge(type(totals[key])(torch.tensor(40.0, dtype=torch.float64), 5, "mean"))}
-
-    scene.sink.exchange = exchange
-
-    epoch = scene.epoch()
-    assert epoch["synced"] == pytest.approx(46.0 / 8)
-    assert epoch["local"] == 2.0
-
-
 def test_a_new_sink_has_nothing_to_read() -> None:
     """Reading before anything was opened gives empty dicts."""
     sink = LogSink()

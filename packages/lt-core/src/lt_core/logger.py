@@ -84,6 +84,13 @@ class Logger(ABC):
         """What separates a group from a name in the keys that callbacks make."""
         return "/"
 
+    def take_version(self, version: int | str) -> None:
+        """Take over the version that rank 0 has found; called on the other ranks as a run begins.
+
+        Args:
+            version: Rank 0's `version`. By default nothing is done with it.
+        """
+
     @abstractmethod
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Record one row of metrics.

@@ -180,8 +180,11 @@ class LoopTrainer(RunSurroundings):
         """
         self.sink.batch = None
         self.sink.dataloader_idx = None
+        module = self.lightning_module
+        self.sink.exchange_epoch(module, hook, overridden=True)
         self.sink.epoch_ended = True
         self.call(hook)
+        self.sink.exchange_late(module)
         self.metrics_board.publish()
         rows = self.sink.read_per_loader(num_loaders)
         self.log_row({name: value for row in rows for name, value in row.items()}, step)

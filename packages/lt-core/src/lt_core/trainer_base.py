@@ -90,6 +90,7 @@ class TrainerBase:
     log_sink: LogSink | None
     metrics_board: MetricsBoard
     _module: LightningModule | None = None
+    _agreed_log_dir: str | None = None
 
     def __init__(
         self,
@@ -191,14 +192,33 @@ class TrainerBase:
 
     @property
     def log_dir(self) -> str | None:
-        """The folder of this run: the first logger's, or the root folder; the same on all ranks."""
+        """The folder of this run: the first logger's, or the root folder; with several ranks that of rank 0."""
+        if self._agreed_log_dir is not None and self.world_size > 1:
+            return self._agreed_log_dir
+        return self._own_log_dir
+
+    @property
+    def _own_log_dir(self) -> str | None:
         logger = self.logger
         if logger is None:
-            directory = self.default_root_dir
-        else:
-            directory = logger.log_dir if logger.log_dir is not None else logger.save_dir
-        agreed: str | None = self.strategy.broadcast(directory)
-        return agreed
+            return self.default_root_dir
+        directory: str | None = logger.log_dir if logger.log_dir is not None else logger.save_dir
+        return directory
+
+    def agree_on_folders(self) -> None:
+        """Take over rank 0's `log_dir` and the versions of its loggers; every rank calls it as a run begins."""
+        if self.world_size == 1:
+            return
+        mine: Any = None
+        if self.is_global_zero:
+            mine = (self._own_log_dir, [_version_of(logger) for logger in self.loggers])
+        self._agreed_log_dir, versions = self.strategy.broadcast(mine)
+        if not self.is_global_zero and len(versions) == len(self.loggers):
+            for logger, version in zip(self.loggers, versions, strict=True):
+                # Third-party loggers need not derive from ours: they find their own versions.
+                take = getattr(logger, "take_version", None)
+                if take is not None and version is not None:
+                    take(version)
 
     # -- ranks
 
@@ -376,3 +396,8 @@ class TrainerBase:
         if self.local_rank == 0:
             bar = self.progress_bar_callback
             (bar.print if bar is not None and bar.is_enabled else print)(*args, **kwargs)
+
+
+def _version_of(logger: Any) -> int | str | None:
+    version = getattr(logger, "version", None)
+    return version if isinstance(version, (int, str)) else None

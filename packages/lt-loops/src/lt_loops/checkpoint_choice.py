@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lt_core.errors import MisconfigurationValueError
 from lt_core.rank_zero import rank_zero_warn
 from lt_core.state import TrainerFn
+from lt_loops.signal_checkpoint import find_signal_checkpoint
 
 if TYPE_CHECKING:
     from lt_loops.trainer import Trainer
@@ -107,6 +107,9 @@ def _last(trainer: Trainer) -> str | None:
     found: list[Path] = []
     for callback in trainer.checkpoint_callbacks:
         found += [Path(path) for path in callback.find_last_checkpoints(trainer)]
+    preempted = find_signal_checkpoint(trainer.default_root_dir)
+    if preempted is not None:
+        found.append(preempted)
     found = [path for path in found if path.exists()]
     if not found:
         rank_zero_warn("`ckpt_path='last'`: no last checkpoint was found, nothing is loaded.")
@@ -115,10 +118,5 @@ def _last(trainer: Trainer) -> str | None:
 
 
 def _hpc(trainer: Trainer) -> str | None:
-    directory = Path(trainer.default_root_dir)
-    numbered = [
-        (int(match.group(1)), path)
-        for path in (directory.iterdir() if directory.is_dir() else ())
-        if (match := re.fullmatch(r"hpc_ckpt_(\d+)\.ckpt", path.name))
-    ]
-    return str(max(numbered)[1]) if numbered else None
+    found = find_signal_checkpoint(trainer.default_root_dir)
+    return None if found is None else str(found)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,6 +38,7 @@ from lt_loops.optimization.loss import refuse_nan_loss
 from lt_loops.optimization.manual import ManualOptimization
 from lt_loops.optimization.schedulers import SchedulerStepper
 from lt_loops.profiling import HookProfiler
+from lt_loops.ranks.stop_vote import PolledStop, StopVote
 from lt_loops.run_state import KEY, restore_fit_progress
 from lt_loops.signals import SigtermWatch
 from lt_loops.steps import check_dataloader_idx, resolve_step
@@ -111,6 +113,7 @@ class Run:
         self._checked_safety = False
         self._profile = HookProfiler(trainer.profiler)
         self._sigterm = SigtermWatch(self._note_sigterm)
+        self._stop: StopVote | PolledStop | None = None
 
     @property
     def _sink(self) -> Any:
@@ -148,13 +151,17 @@ class Run:
             trainer.assigned_ckpt_path = None
         trainer.strategy.setup_environment()
         rank_zero_only.rank = trainer.global_rank
+        trainer.agree_on_folders()
         trainer.profiler.setup(str(fn), trainer.local_rank if trainer.world_size > 1 else None, trainer.log_dir)
         self._prepare_data(module)
         for logger in trainer.loggers:
             _ = getattr(logger, "experiment", None)  # a remote run exists before the user's setup wants its id
+        trainer.agree_on_folders()  # some know theirs only now
+        self._stop = self._stop_of()
         self._setup(module)
         checkpoint = self._load(module)
-        self._hooks = resolve_hook_calls(trainer, module, trainer.callbacks, self._sink, self._profile.wrap)
+        late = partial(self._sink.exchange_late, module) if trainer.world_size > 1 else None
+        self._hooks = resolve_hook_calls(trainer, module, trainer.callbacks, self._sink, self._profile.wrap, late)
         self._sink.clear()
         trainer.metrics_board.reset()
         trainer.strategy.setup(trainer)
@@ -391,6 +398,23 @@ class Run:
 
     def _note_sigterm(self) -> None:
         self._trainer.received_sigterm = True
+        if self._stop is not None:
+            self._stop.signal()
+
+    def _stop_of(self) -> StopVote | PolledStop | None:
+        """Return how the processes agree to stop, with no vote of an earlier run; None for one process.
+
+        Called between two barriers: no process is still in an earlier run, and none is in this run's loop.
+        """
+        trainer = self._trainer
+        strategy, exchange = trainer.strategy, self._sink.exchange
+        if exchange is None:
+            return None
+        every = trainer.log_every_n_steps or 50
+        board = strategy.board
+        stop = PolledStop(exchange, every) if board is None else StopVote(board, strategy.timeout)
+        stop.reset()
+        return stop
 
     # -- plans
 
@@ -409,7 +433,9 @@ class Run:
             sink=self._sink,
             board=trainer.metrics_board,
             writer=LogWriter(trainer.loggers),
-            log_every_n_steps=trainer.log_every_n_steps if trainer.loggers else 0,
+            # Rows may need values of all ranks, also where only one of them has loggers.
+            log_every_n_steps=trainer.log_every_n_steps if trainer.loggers or self._stop is not None else 0,
+            stop=self._stop,
             zero_grad_before_validation=None
             if zero_grad is None
             else HookCall("on_validation_model_zero_grad", (zero_grad,), self._sink),
@@ -439,6 +465,7 @@ class Run:
             board=trainer.metrics_board,
             writer=LogWriter(trainer.loggers),
             step_context=trainer.strategy.precision_plugin.step_context(),
+            stop=self._stop,
         )
 
     def context(self) -> AbstractContextManager[Any]:

@@ -15,6 +15,7 @@ from lt_core.errors import MisconfigurationException
 from lt_core.hooks import is_overridden
 from lt_core.log import named_metrics
 from lt_core.module import LightningModule
+from lt_core.rank_zero import rank_zero_warn
 from lt_core.seed import collect_random_states
 from lt_loops.logger_state import dump_loggers, restore_loggers
 from lt_loops.loops.fit_loop import Progress, Resume
@@ -92,33 +93,49 @@ def dump_loops(trainer: Trainer) -> dict[str, Any]:
 
 
 def dump_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
-    """Return the ``lt`` entry: phase, position in the data, random states, values logged so far, open gradients."""
+    """Return the ``lt`` entry: phase, position in the data, random states, values logged so far, open gradients.
+
+    With several ranks each rank has its own part in it, gathered by a collective.
+    """
     loop = trainer.fit_loop
-    progress = loop.progress
-    in_epoch = loop.batches is not None and progress.phase != "epoch_end"
-    sink = trainer.metrics_board.sink
-    # A validation that is being finished is not repeated: what it measured must not be there for the next one.
-    finished = sink.metric_attributes("validate") if progress.phase == "validation" else set()
+    progress, moment = loop.progress, loop.moment
     entry: dict[str, Any] = {
         "phase": progress.phase,
         "window_open": progress.window_open,
         "last_row": progress.last_row,
-        "loader": loop.batches.state_dict() if in_epoch and loop.batches is not None else None,
-        "random_states": collect_random_states(),
-        "seen": dict(trainer.validate_loop.seen),
+        "seen": dict(trainer.validate_loop.seen if moment is None else moment.seen),
         "metrics": trainer.metrics_board.state_dict(),
+        "loggers": dump_loggers(trainer.loggers) if moment is None else moment.loggers,
+    }
+    own = _dump_own(trainer, module)
+    if trainer.world_size == 1:
+        return {**entry, **own}
+    parts = trainer.strategy.gather_objects(own)
+    return {**entry, **parts[0], "ranks": parts}
+
+
+def _dump_own(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+    """Return what is this rank's alone."""
+    loop = trainer.fit_loop
+    progress, moment = loop.progress, loop.moment
+    in_epoch = loop.batches is not None and progress.phase != "epoch_end"
+    sink = trainer.metrics_board.sink
+    # A validation that is being finished is not repeated: what it measured must not be there for the next one.
+    finished = sink.metric_attributes("validate") if progress.phase == "validation" else set()
+    own: dict[str, Any] = {
+        "loader": loop.batches.state_dict() if in_epoch and loop.batches is not None else None,
+        "random_states": collect_random_states() if moment is None else moment.random_states,
         "metric_states": {
             name: _metric_state(metric) for name, metric in named_metrics(module) if name not in finished
         },
         "logged": {"train": sink.state_dict().get("train", [])},
-        "loggers": dump_loggers(trainer.loggers),
     }
     keeps = not module.automatic_optimization or is_overridden("optimizer_zero_grad", module, LightningModule)
     if progress.window_open or (in_epoch and keeps):
-        entry["gradients"] = {
+        own["gradients"] = {
             name: parameter.grad.clone() for name, parameter in module.named_parameters() if parameter.grad is not None
         }
-    return entry
+    return own
 
 
 def _metric_state(metric: Any) -> dict[str, Any]:
@@ -134,7 +151,7 @@ def restore_fit_progress(trainer: Trainer, module: LightningModule, checkpoint: 
         MisconfigurationException: The checkpoint is further than ``max_epochs``.
     """
     loop = trainer.fit_loop
-    entry = checkpoint.get(KEY) or {}
+    entry = _entry_of(trainer, checkpoint)
     progress = _progress_of(checkpoint)
     limit = loop.max_epochs
     if limit is not None and limit != -1 and progress.epoch > limit:
@@ -175,6 +192,26 @@ def restore_fit_progress(trainer: Trainer, module: LightningModule, checkpoint: 
         for name, parameter in module.named_parameters():
             if name in gradients:
                 parameter.grad = gradients[name].to(parameter.device)
+
+
+def _entry_of(trainer: Trainer, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return the ``lt`` entry with this rank's part in it."""
+    entry = dict(checkpoint.get(KEY) or {})
+    parts = entry.pop("ranks", None)
+    if not entry or (len(parts) if parts else 1) == trainer.world_size:
+        return {**entry, **parts[trainer.global_rank]} if parts else entry
+    if entry.get("loader") is not None:
+        rank_zero_warn(
+            f"The checkpoint was written within an epoch by {len(parts) if parts else 1} processes and is read by "
+            f"{trainer.world_size}. Expected as many: what was logged in that epoch so far is that of the first "
+            "process only, and the data is not the rest of the epoch's. Go on with as many processes, or from "
+            "an epoch's end."
+        )
+    if trainer.global_rank > 0:
+        for name in ("logged", "metric_states", "gradients"):
+            entry.pop(name, None)  # they are rank 0's, and would be counted again for each rank
+        entry["logged"] = {}
+    return entry
 
 
 def _progress_of(checkpoint: dict[str, Any]) -> Progress:

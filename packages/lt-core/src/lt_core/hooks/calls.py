@@ -70,12 +70,19 @@ class HookCall:
     returned; what callbacks return means nothing.
     """
 
-    __slots__ = ("_answers", "_functions", "_position", "name")
+    __slots__ = ("_answers", "_functions", "_position", "may_log", "name")
 
     def __init__(
-        self, name: str, functions: Iterable[Callable[..., Any]], position: _Position, *, answers: bool = True
+        self,
+        name: str,
+        functions: Iterable[Callable[..., Any]],
+        position: _Position,
+        *,
+        answers: bool = True,
+        may_log: bool = True,
     ) -> None:
         self.name = name
+        self.may_log = may_log  # whether anybody runs who does not merely read what was logged
         self._functions = tuple(functions)
         self._position = position
         self._answers = answers  # whether the last function is the module's
@@ -114,6 +121,7 @@ def resolve_hook_calls(
     callbacks: Iterable[Callback],
     position: _Position,
     wrap: Callable[[str, object, Callable[..., Any]], Callable[..., Any]] | None = None,
+    before_monitors: Callable[[], object] | None = None,
 ) -> HookCalls:
     """Find who implements each hook that both callbacks and modules have, in calling order.
 
@@ -126,6 +134,8 @@ def resolve_hook_calls(
         callbacks: The callbacks in calling order.
         position: Is told the running hook's name through its attribute ``fx``; normally the log sink.
         wrap: Given the hook's name, the owner and the bound function, returns what to call instead (profilers).
+        before_monitors: Called in ``on_train_epoch_end`` before the callbacks that monitor metrics, where there are
+            any: what was logged until then is theirs to read.
 
     Returns:
         For each hook name a `HookCall`, or None where nobody overrides the hook.
@@ -153,6 +163,8 @@ def resolve_hook_calls(
             if function is not None:
                 functions.append(wrap(name, module, function) if wrap else function)
                 answers = not late
-        functions += late
-        calls[name] = HookCall(name, functions, position, answers=answers) if functions else None
+        may_log = bool(functions)
+        if late:
+            functions += late if before_monitors is None else [before_monitors, *late]
+        calls[name] = HookCall(name, functions, position, answers=answers, may_log=may_log) if functions else None
     return calls

@@ -85,6 +85,15 @@ class MetricSlot:
         value = getattr(self.metric, "_forward_cache", None)
         return self._checked(value) if value is not None else None
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the metric was logged since the last reset."""
+        return self._fresh
+
+    def value_over_ranks(self) -> Tensor:
+        """Return ``metric.compute()``, in which a distributed metric talks to the other ranks: all must call it."""
+        return self._checked(self.metric.compute())
+
     def epoch_value(self) -> Tensor | None:
         """Return ``metric.compute()``, None when nothing was logged since the last reset."""
         return self._checked(self.metric.compute()) if self._fresh else None

@@ -6,7 +6,7 @@ validation runs in the middle of a training epoch without disturbing what that e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,18 +14,17 @@ from torch import Tensor, nn
 
 from lt_core.errors import MisconfigurationException
 from lt_core.log.batch_size import batch_size_of
+from lt_core.log.exchange import Exchange, Key
 from lt_core.log.metric_slot import MetricSlot, find_metric_attribute, is_metric
 from lt_core.log.options import LogOptions, RawOptions, resolve_options
+from lt_core.log.rank_values import RankValues
 from lt_core.log.reading import read_scalars
-from lt_core.log.slot import Slot, Totals
+from lt_core.log.slot import Slot
 from lt_core.rank_zero import WarningCache
 
 __all__ = ["Exchange", "LogSink", "Metrics"]
 
-Key = tuple[str, "str | None", "int | None"]
 AnySlot = Slot | MetricSlot
-Exchange = Callable[[Mapping[str, Totals]], "dict[str, Totals]"]
-"""Combines the totals of all ranks: what a distributed strategy plugs into `LogSink.exchange`."""
 
 _warnings = WarningCache()
 
@@ -55,7 +54,7 @@ class LogSink:
         batch: The batch that is being worked on, by which values are weighted if need be; None between batches.
         dataloader_idx: The running evaluation loader, None when there is only one.
         device: Where logged numbers become tensors.
-        exchange: Combines totals over ranks, None on a single process.
+        exchange: Talks to the other ranks, None on a single process.
         logs_steps: Whether the open book holds a key whose step values go to the loggers.
         epoch_ended: Whether readers get the epoch's values rather than the last step's.
 
@@ -71,6 +70,8 @@ class LogSink:
 
     __slots__ = (
         "_books",
+        "_end_hook",
+        "_ranks",
         "_sized",
         "_slots",
         "_training",
@@ -99,6 +100,8 @@ class LogSink:
         self._slots: dict[Key, AnySlot] | None = None
         self._training = False
         self._sized: tuple[Any, int] | None = None
+        self._ranks: dict[str, RankValues] = {}
+        self._end_hook = ""
 
     # -- stages
 
@@ -128,6 +131,8 @@ class LogSink:
             return
         for slot in self._slots.values():
             slot.reset()
+        if self._ranks:
+            self._values.begin_epoch()
         self.epoch_ended = False
 
     def clear(self) -> None:
@@ -136,6 +141,7 @@ class LogSink:
             for slot in book.values():
                 slot.reset()  # an interrupted run may have left values in metric objects
         self._books.clear()
+        self._ranks.clear()
         self.close()
 
     # -- writing
@@ -254,24 +260,29 @@ class LogSink:
             metrics.callback[forked] = value
 
     def _steps(self, only: int | None) -> Iterator[tuple[AnySlot, Tensor]]:
-        for slot in (self._slots or {}).values():
+        shared = self._values.step if self._ranks else {}
+        for key, slot in (self._slots or {}).items():
             if slot.options.on_step and (only is None or slot.dataloader_idx in (None, only)):
-                value = slot.last(self.device)
+                value = shared.get(key)
+                if value is None:
+                    value = slot.last(self.device)
                 if value is not None:
                     yield slot, value if slot.options.enable_graph else value.clone()
 
+    def _own_epoch(self, slot: AnySlot) -> Tensor | None:
+        if isinstance(slot, Slot):
+            return slot.epoch(slot.totals(self.device))
+        # With several ranks this would be a collective, which is left to the exchange.
+        return slot.epoch_value() if self.exchange is None else None
+
     def _epochs(self) -> Iterator[tuple[AnySlot, Tensor]]:
-        slots = [slot for slot in (self._slots or {}).values() if slot.options.on_epoch]
-        sums: dict[str, Totals] = {}
-        for index, slot in enumerate(slots):
-            totals = slot.totals(self.device) if isinstance(slot, Slot) else None
-            if totals is not None:
-                sums[str(index)] = totals
-        if self.exchange is not None:
-            synced = {key: totals for key, totals in sums.items() if slots[int(key)].options.sync_dist}
-            sums.update(self.exchange(synced))
-        for index, slot in enumerate(slots):
-            value = slot.epoch(sums.get(str(index))) if isinstance(slot, Slot) else slot.epoch_value()
+        exchanged = self._values.epoch if self._ranks else {}
+        for key, slot in (self._slots or {}).items():
+            if not slot.options.on_epoch:
+                continue
+            value = exchanged.get(key)
+            if value is None:
+                value = self._own_epoch(slot)
             if value is not None:
                 yield slot, value
 
@@ -306,6 +317,67 @@ class LogSink:
         """Return the names of the metric objects that were logged in the book of ``stage``."""
         return {slot.attribute for slot in self._books.get(stage, {}).values() if isinstance(slot, MetricSlot)}
 
+    # -- several ranks
+
+    @property
+    def _values(self) -> RankValues:
+        """What the ranks know together of the open book."""
+        return self._ranks.setdefault(self.stage or "", RankValues())
+
+    def exchange_epoch(
+        self, module: nn.Module, end_hook: str, *, overridden: bool = False, interrupted: bool = False
+    ) -> bool:
+        """Combine the values of the epoch, whose steps have ended, over ranks; every rank calls it.
+
+        Args:
+            module: Where metric objects are found by their names.
+            end_hook: The hook that ends the epoch; what is logged in it is left to `exchange_late`.
+            overridden: Whether anybody of this rank may log in that hook.
+            interrupted: Whether this rank was told to end.
+
+        Returns:
+            Whether any rank was told to end. On a single process ``interrupted``, and nothing is done.
+        """
+        if self.exchange is None or self._slots is None:
+            return interrupted
+        values, self._end_hook = self._values, end_hook
+        ended, values.late, values.wants_steps = values.exchange_epoch(
+            self.exchange,
+            "epoch",
+            self._slots,
+            module,
+            self.device,
+            lambda key: key[1] != end_hook,
+            (interrupted, overridden),
+        )
+        return ended
+
+    def exchange_late(self, module: nn.Module) -> None:
+        """Combine what was logged in the hook that ends the epoch, if any rank may log there; every rank calls it."""
+        if self._ranks and self._values.late:
+            self._values.late = False
+            self.exchange_hook(module, self._end_hook)
+
+    def exchange_hook(self, module: nn.Module, hook: str) -> None:
+        """Combine what was logged in one hook over ranks; every rank calls it."""
+        if self.exchange is not None and self._slots is not None:
+            self._values.exchange_epoch(
+                self.exchange, hook, self._slots, module, self.device, lambda key: key[1] == hook
+            )
+
+    def read_shared(self, module: nn.Module) -> Metrics:
+        """Return what `read` does, with the step values of keys with ``sync_dist=True`` combined over ranks.
+
+        With several ranks every rank calls it.
+        """
+        if self.exchange is None or self._slots is None:
+            return self.read()
+        values = self._values
+        values.exchange_steps(self.exchange, "steps", self._slots, module, self.device)
+        metrics = self.read()
+        values.step.clear()
+        return metrics
+
     # -- state
 
     def state_dict(self) -> dict[str, Any]:
@@ -316,6 +388,7 @@ class LogSink:
         """Take back what `state_dict` returned; logged metric objects are found in ``module`` by their names."""
         children = dict(module.named_modules())
         self._books.clear()
+        self._ranks.clear()
         if self.stage is not None:
             self._slots = self._books.setdefault(self.stage, {})
         for stage, entries in state.items():

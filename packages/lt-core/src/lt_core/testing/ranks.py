@@ -20,6 +20,7 @@ __all__ = ["RankError", "run_ranks"]
 _GRACE = 5.0  # seconds that the other ranks get after the first has failed
 _PRELOADED = [
     "torch.distributed",
+    "torch._dynamo",  # every optimizer loads it
     "torch.nn.parallel.distributed",
     "lt_core.testing",
     "lt_loops.trainer",

@@ -41,6 +41,7 @@ class EvaluationPlan:
         board: What has been published.
         writer: Where rows go.
         step_context: The precision's context, None when it has none.
+        stop: How several processes agree to stop; None for one process.
     """
 
     module: LightningModule
@@ -51,6 +52,7 @@ class EvaluationPlan:
     board: MetricsBoard
     writer: LogWriter
     step_context: AbstractContextManager[Any] | None
+    stop: StopVote | PolledStop | None
 
 
 class ModeKeeper:
@@ -131,10 +133,16 @@ class EvaluationLoop:
             trainer.strategy.uneven_batches = None
         sink.dataloader_idx = None
         sink.batch = None
+        name = f"on_{kind}_epoch_end"
+        epoch_end = hooks[name]
+        told = trainer.received_sigterm
+        if sink.exchange_epoch(plan.module, name, overridden=epoch_end is not None, interrupted=told) and plan.stop:
+            trainer.received_sigterm = True
+            raise SIGTERMException
         sink.epoch_ended = True
-        epoch_end = hooks[f"on_{kind}_epoch_end"]
         if epoch_end is not None:
             epoch_end()
+        sink.exchange_late(plan.module)
         row = plan.board.publish()
         if stage is not RunningStage.SANITY_CHECKING:
             plan.writer.write(row, trainer.num_logged_windows, trainer.current_epoch)
@@ -169,6 +177,7 @@ class EvaluationLoop:
         for index, (loader, limit) in enumerate(zip(data.loaders, data.limits, strict=True)):
             if several:
                 plan.sink.dataloader_idx = index
+            strategy.uneven_batches = data.uneven(index)
             self._run_loader(plan, loader, limit, index, (index,) if several else ())
 
     def _run_loader(
@@ -177,11 +186,10 @@ class EvaluationLoop:
         """Run the batches of one loader; ``extra`` is its index where the steps and hooks get one."""
         trainer, sink, step, move, context = self._trainer, plan.sink, plan.step, plan.move, plan.step_context
         on_start = plan.hooks[f"on_{self.kind}_batch_start"]
-            strategy.uneven_batches = data.uneven(index)
         on_end = plan.hooks[f"on_{self.kind}_batch_end"]
         step_fx = f"{self.kind}_step"
         count = None if limit == float("inf") else int(limit)
-        writes = not trainer.sanity_checking
+        writes, stop = not trainer.sanity_checking, plan.stop
         batch_idx = -1
         sink.fx = step_fx
         for batch_idx, batch in enumerate(islice(loader, count)):
@@ -200,9 +208,19 @@ class EvaluationLoop:
             if writes and sink.logs_steps:
                 row = plan.board.publish()
                 plan.writer.write(row, self.seen.get(index, 0) + batch_idx)
-            if trainer.received_sigterm and batch_idx + 1 != count:
-                raise SIGTERMException
+            told = trainer.received_sigterm or (stop is not None and stop.signalled)
+            if told and self._ends_by_signal(stop, is_last=batch_idx + 1 == count):
+                break
         sink.fx = None
         self.last_batches += batch_idx + 1
         if writes:
             self.seen[index] = self.seen.get(index, 0) + batch_idx + 1
+
+    def _ends_by_signal(self, stop: StopVote | PolledStop | None, *, is_last: bool) -> bool:
+        """Raise if the run ends here, or tell whether this rank has no further batches: all ranks end together."""
+        if stop is None:
+            if not is_last:
+                raise SIGTERMException
+            return False
+        self._trainer.received_sigterm = True
+        return True  # the exchange after the batches tells those who have not seen the signal

@@ -15,6 +15,8 @@ from lt_core.errors import MisconfigurationException, SIGTERMException
 from lt_core.rank_zero import WarningCache, rank_zero_info, rank_zero_warn
 from lt_core.seed import isolate_rng, restore_random_states
 from lt_core.state import RunningStage
+from lt_loops.ranks.stop_vote import PolledStop, Stop, StopVote, agree
+from lt_loops.signal_checkpoint import Moment, save_before_the_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +54,7 @@ class FitPlan:
         writer: Where rows go.
         log_every_n_steps: A row each that many windows; 0 for never.
         zero_grad_before_validation: The module's own ``on_validation_model_zero_grad``, None for the default.
+        stop: How several processes agree to stop; None for one process.
     """
 
     module: LightningModule
@@ -64,6 +67,7 @@ class FitPlan:
     writer: LogWriter
     log_every_n_steps: int
     zero_grad_before_validation: HookCall | None
+    stop: StopVote | PolledStop | None
 
 
 @dataclass
@@ -133,11 +137,13 @@ class FitLoop:
         optimization: How batches become steps, once fit has configured the optimizers; counts the steps.
         schedulers: When schedulers step, likewise; counts their steps.
         batches: The running epoch's batches.
+        moment: What the run was like before the validation that runs, None while none runs.
     """
 
     progress: Progress
     resume: Resume | None
     batches: EpochBatches | None
+    moment: Moment | None
     optimization: AutomaticOptimization | ManualOptimization | None
     schedulers: SchedulerStepper | None
     max_epochs: int | None
@@ -149,6 +155,7 @@ class FitLoop:
         self.progress = Progress()
         self.resume = None
         self.batches = None
+        self.moment = None
         self.optimization = None
         self.schedulers = None
         self.max_epochs = None
@@ -161,6 +168,8 @@ class FitLoop:
         self._validates = False
         self._closes_foreign_epoch = False
         self._said_too_early = False
+        self._stop: StopVote | PolledStop | None = None
+        self._agreed = Stop.NO
         self._unwritten: tuple[dict[str, Any], int, int] | None = None
         self._row_at_validation: dict[str, Any] | None = None
 
@@ -180,6 +189,8 @@ class FitLoop:
         """Stand between two epochs, whatever an interrupted fit left behind."""
         self.resume = None
         self.batches = None
+        self.moment = None
+        self._agreed = Stop.NO
         progress = self.progress
         progress.phase, progress.batch = "idle", 0
         progress.window_open = progress.is_last_batch = False
@@ -191,6 +202,7 @@ class FitLoop:
         plan = run.fit_plan()
         trainer, sink = self._trainer, plan.sink
         resume = self.resume
+        self._stop = plan.stop
         # A file of another origin that was written at the end of an epoch holds no values for plateau schedulers.
         self._closes_foreign_epoch = resume is not None and resume.is_foreign and resume.is_at_end
         self._sanity_check(plan)
@@ -212,12 +224,16 @@ class FitLoop:
         sink.fx = "training_step"
         if plan.hooks["on_train_start"] is not None:
             plan.hooks["on_train_start"]()
+        sink.exchange_hook(plan.module, "on_train_start")
+        if plan.hooks["on_train_start"] is not None:
             sink.epoch_ended = True  # what it logged is an epoch's value, readable at once
             plan.board.publish()
             sink.epoch_ended = False
         if resume is not None and resume.loader is None:
             self._restore_random_states(resume)
             if resume.phase == "epoch_end":
+                self._exchange_epoch(plan)
+                sink.exchange_late(plan.module)
                 self._publish_epoch(plan)
             self.resume = None
         while not self._done():
@@ -227,13 +243,13 @@ class FitLoop:
             plan.hooks["on_train_end"]()
         sink.close()
 
-    def _run_epoch(self, plan: FitPlan) -> None:  # noqa: C901 -- the loop is read in one place, from top to bottom
+    def _run_epoch(self, plan: FitPlan) -> None:  # noqa: C901, PLR0915 -- the loop is read in one place, from top to bottom
         """Train on the batches of one epoch."""
         trainer, progress, sink = self._trainer, self.progress, plan.sink
         optimization, schedulers, move = plan.optimization, plan.schedulers, plan.move
         on_batch_start = plan.hooks["on_train_batch_start"]
         on_batch_end = plan.hooks["on_train_batch_end"]
-        optimize = optimization.run
+        optimize, stop = optimization.run, plan.stop
         batches = self._begin_epoch(plan)
         num_batches = trainer.num_training_batches
         limited = self.max_steps != -1
@@ -249,6 +265,8 @@ class FitLoop:
             position = batch_idx % window + 1
             opens, closes = position == 1, is_last or position == window
             length = window if window == 1 else min(window, num_batches - batch_idx + position - 1)
+            if stop is not None:
+                self._announce(stop, opens=opens)
             if move is not None:
                 batch = move(batch, 0)  # noqa: PLW2901 -- the batch on its device replaces the one on the host
             sink.batch = batch
@@ -288,21 +306,26 @@ class FitLoop:
         """Do what follows ``on_train_batch_end``: the row, validation, plateau schedulers, counting."""
         trainer, progress = self._trainer, self.progress
         if not validated:
+            if plan.stop is not None:
+                self._vote(plan.stop, closes=closes, is_last=is_last)
+            validates = self._validates and self._validation_is_due(batch_idx, is_last=is_last)
+            if validates:
+                self.moment = Moment.of(trainer)
             every = plan.log_every_n_steps
-            if closes and every and ((progress.windows + 1) % every == 0 or trainer.should_stop):
-                plan.writer.write(plan.board.publish(), progress.windows, progress.epoch)
+            if closes and every and ((progress.windows + 1) % every == 0 or self._asked):
+                plan.writer.write(plan.board.publish_shared(plan.module), progress.windows, progress.epoch)
                 progress.last_row = progress.windows
-            if self._validates and self._validation_is_due(batch_idx, is_last=is_last):
+            if validates:
                 self._validate(plan)
         if closes:
             if plan.schedulers.has_plateau_step:
-                plan.schedulers.plateau_step(batch_idx, plan.board.publish_callback_metrics)
+                plan.schedulers.plateau_step(batch_idx, plan.board.metrics_for_all)
             progress.windows += 1
         progress.batch = batch_idx + 1
         progress.total_batches += 1
         progress.phase = "idle"
-        if trainer.received_sigterm:
-            raise SIGTERMException
+        if trainer.received_sigterm and self._ends_by_signal:
+            self._save_and_end()
 
     def _skip_rest_of_epoch(self, plan: FitPlan, batch_idx: int, *, closes: bool) -> None:
         """Treat the batch that ``on_train_batch_start`` refused as the last one: the schedulers still step."""
@@ -371,6 +394,8 @@ class FitLoop:
             self._restore_random_states(resume)
             self.resume = None
             if resume.phase in ("batch_end", "validation"):
+                if plan.stop is not None:
+                    self._announce(plan.stop, opens=True)
                 closes = not progress.window_open
                 validated = resume.phase == "validation"
                 self._after_batch(
@@ -394,19 +419,26 @@ class FitLoop:
         """Close a window left open by a loader that ended early, call the epoch's last hooks, publish its metrics."""
         progress, sink = self.progress, plan.sink
         sink.batch = None
+        self._exchange_epoch(plan)
+        waits = plan.log_every_n_steps and progress.windows and progress.last_row != progress.windows - 1
         # The last step's values stay readable while the epoch's are computed. A validation that followed the last batch
         # took them over already, and what it logged is newer.
         row = self._row_at_validation
         if row is None:
-            row = plan.board.publish()
-        self._unwritten = self._row_at_validation = None
-        if plan.log_every_n_steps and progress.windows and progress.last_row != progress.windows - 1:
-            self._unwritten = (row, progress.windows - 1, progress.epoch)
+            row = plan.board.publish_shared(plan.module) if waits else plan.board.publish()
+        self._row_at_validation = None
+        self._unwritten = (row, progress.windows - 1, progress.epoch) if waits else None
         progress.phase = "epoch_end"
         sink.epoch_ended = True
         if plan.hooks["on_train_epoch_end"] is not None:
             plan.hooks["on_train_epoch_end"]()
+        sink.exchange_late(plan.module)
         self._publish_epoch(plan)
+
+    def _exchange_epoch(self, plan: FitPlan) -> None:
+        """Combine what the epoch's steps have logged over ranks."""
+        hook = plan.hooks["on_train_epoch_end"]
+        plan.sink.exchange_epoch(plan.module, "on_train_epoch_end", overridden=hook is not None and hook.may_log)
 
     def _publish_epoch(self, plan: FitPlan) -> None:
         """Publish the epoch's metrics, step the schedulers that wait for them, and count the epoch."""
@@ -416,14 +448,15 @@ class FitLoop:
         if self._closes_foreign_epoch:
             self._closes_foreign_epoch = False
         elif progress.is_last_batch and plan.schedulers.has_plateau_epoch:
-            plan.schedulers.plateau_epoch(progress.epoch, plan.board.publish_callback_metrics)
+            plan.schedulers.plateau_epoch(progress.epoch, plan.board.metrics_for_all)
         plan.writer.write(row, progress.windows - 1, progress.epoch)
         sink.reset()
         progress.epoch += 1
         progress.phase = "idle"
         self.batches = None
-        if self._trainer.received_sigterm:
-            raise SIGTERMException
+        self._meet()
+        if self._trainer.received_sigterm and self._ends_by_signal:
+            self._save_and_end()
 
     def _write_last_row(self, plan: FitPlan) -> None:
         """Write the last step's row if its turn never came, so that nothing that was logged is lost."""
@@ -447,20 +480,32 @@ class FitLoop:
         every = trainer.val_check_batch
         if is_last and every is None and trainer.val_check_seconds is None:
             return True  # unknown length: at the end of the epoch
-        if trainer.should_stop and self._may_stop():
+        if self._asked and self._may_stop():
             return True
         if trainer.val_check_seconds is not None:
-            return time.monotonic() - self._validated_at >= trainer.val_check_seconds
+            return self._validation_time_has_come(trainer.val_check_seconds)
         if every is None:
             return False
         count = self.progress.total_batches if trainer.check_val_every_n_epoch is None else batch_idx
         return (count + 1) % every == 0
 
+    def _validation_time_has_come(self, seconds: float) -> bool:
+        """Tell whether it was that long since the last validation; several ranks ask each other now and then."""
+        has_come = time.monotonic() - self._validated_at >= seconds
+        exchange = self._trainer.metrics_board.sink.exchange
+        if exchange is None:
+            return has_come
+        if self.progress.total_batches % (self._trainer.log_every_n_steps or 50):
+            return False
+        return bool(agree(exchange, Stop(has_come)))
+
     def _validate(self, plan: FitPlan) -> None:
         """Validate between two training batches; what this epoch has logged so far stays as it is."""
         trainer, progress, sink = self._trainer, self.progress, plan.sink
         progress.phase = "validation"
-        row = plan.board.publish()  # the last step's values stay readable during validation
+        waits = progress.is_last_batch and plan.log_every_n_steps and progress.last_row != progress.windows
+        # The last step's values stay readable during validation.
+        row = plan.board.publish_shared(plan.module) if waits else plan.board.publish()
         self._row_at_validation = row if progress.is_last_batch else None
         trainer.validating = True
         if not progress.window_open:
@@ -468,11 +513,25 @@ class FitLoop:
                 plan.zero_grad_before_validation()
             else:
                 plan.module.zero_grad()
-        self.val_loop.run_within_fit(RunningStage.VALIDATING)
+        try:
+            self.val_loop.run_within_fit(RunningStage.VALIDATING)
+        except SIGTERMException:
+            self._leave_validation(plan)
+            raise
         self._validated_at = time.monotonic()
+        self.moment = None
         trainer.training = True
         sink.open("train")
         sink.fx = "training_step"
+        self._meet()
+
+    def _leave_validation(self, plan: FitPlan) -> None:
+        """Save the state before the validation that a signal has ended: it is repeated when the run goes on."""
+        plan.sink.reset()
+        plan.sink.open("train")
+        self._trainer.training = True
+        self.progress.phase = "batch_end"
+        save_before_the_end(self._trainer)
 
     def _sanity_check(self, plan: FitPlan) -> None:
         """Run a few validation batches first, so that a mistake there shows before an epoch is spent."""
@@ -489,6 +548,59 @@ class FitLoop:
             plan.board.reset()
 
     # -- when to stop
+
+    @property
+    def _asked(self) -> bool:
+        """Whether training is asked to stop, on all ranks."""
+        return self._trainer.should_stop if self._stop is None else self._agreed is not Stop.NO
+
+    @property
+    def _ends_by_signal(self) -> bool:
+        """Whether SIGTERM, which this process received, ends the run here: at once, or where all ranks end."""
+        return self._stop is None or self._agreed is Stop.SIGNAL
+
+    def _announce(self, stop: StopVote | PolledStop, *, opens: bool) -> None:
+        """Tell the other ranks where this one is."""
+        progress = self.progress
+        stop.begin(progress.total_batches)
+        if opens:
+            stop.begin_window(progress.windows, progress.epoch)
+
+    def _wish(self) -> Stop:
+        """Return what this rank wishes to be done."""
+        trainer = self._trainer
+        if trainer.received_sigterm:
+            return Stop.SIGNAL
+        return Stop.ASKED if trainer.should_stop else Stop.NO
+
+    def _vote(self, stop: StopVote | PolledStop, *, closes: bool, is_last: bool) -> None:
+        """Agree with the other ranks whether training stops after this batch."""
+        wish = self._wish()
+        if wish is Stop.ASKED and (self._asked or not self._may_stop()):
+            wish = Stop.NO  # all know already, or it is too early
+        more = not is_last and not self._steps_are_done()
+        self._take(stop.after(self.progress.total_batches, wish, closes=closes, may_vote=more))
+
+    def _meet(self) -> None:
+        """Tell all ranks the wishes of each, where they meet anyway."""
+        exchange = self._trainer.metrics_board.sink.exchange
+        if exchange is not None:
+            self._agreed = Stop.NO
+            self._take(agree(exchange, self._wish()))
+
+    def _take(self, decision: Stop) -> None:
+        if decision is Stop.NO:
+            return
+        self._agreed = max(decision, self._agreed)
+        if decision is Stop.SIGNAL:
+            self._trainer.received_sigterm = True
+        else:
+            self._trainer.should_stop = True
+
+    def _save_and_end(self) -> None:
+        """Write a checkpoint, and leave with the exit status that schedulers expect of SIGTERM."""
+        save_before_the_end(self._trainer)
+        raise SIGTERMException
 
     def _why_not_to_start(self) -> str | None:
         if not self._trainer.num_training_batches:
@@ -514,7 +626,7 @@ class FitLoop:
         """Tell whether training stops here, in the middle of an epoch."""
         if self.max_steps != -1 and self.global_step >= self.max_steps:
             return True
-        if not self._trainer.should_stop:
+        if not self._asked:
             return False
         if self._may_stop():
             return True

@@ -22,15 +22,17 @@ class BoardField(IntEnum):
 
     Attributes:
         STEP: The window of batches that the process works on, or has completed last; -1 before the first.
-        VOTE: After which window it wants to stop, plus one; 0 while it does not.
-        REASON: Why it wants to stop: 0 for ``should_stop``, 1 for a signal.
+        VOTE: After which batch it wants to stop and why, in one number; 0 while it does not (`stop_vote`).
+        BATCH: The training batch that it has begun last, counted over all epochs; -1 before the first.
         EPOCH: The epoch that it is in.
+        SIGNAL: 1 once it was told to end by a signal, else 0.
     """
 
     STEP = 0
     VOTE = 1
-    REASON = 2
+    BATCH = 2
     EPOCH = 3
+    SIGNAL = 4
 
 
 class RankBoard:
@@ -80,6 +82,7 @@ class RankBoard:
         empty = memoryview(bytearray(num_ranks * _WIDTH * 8)).cast("q")
         for rank in range(num_ranks):
             empty[rank * _WIDTH + BoardField.STEP] = -1
+            empty[rank * _WIDTH + BoardField.BATCH] = -1
         with os.fdopen(handle, "wb") as file:
             file.write(empty.tobytes())
         return path

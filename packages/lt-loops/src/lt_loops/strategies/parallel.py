@@ -14,14 +14,16 @@ from lt_core.rank_zero import rank_zero_only
 from lt_loops.environments import ClusterEnvironment, detect_environment
 from lt_loops.environments.topology import check_topology
 from lt_loops.ranks.board import RankBoard
+from lt_loops.ranks.exchange import ProcessGroupExchange
 from lt_loops.strategies.preflight import preflight
 from lt_loops.strategies.process_group import choose_backend, connect_store, join_process_group
 from lt_loops.strategies.reduce_ops import reduce_op_of
 from lt_loops.strategies.strategy import Strategy
+from lt_loops.strategies.uneven import refuse_if_uneven
 
 if TYPE_CHECKING:
+    from lt_core.log import Exchange
     from lt_loops.accelerators import Accelerator
-from lt_loops.strategies.uneven import refuse_if_uneven
     from lt_loops.checkpoint_io import CheckpointIO
     from lt_loops.precision import Precision
 
@@ -133,6 +135,11 @@ class ParallelStrategy(Strategy):
         """What a distributed sampler is made with."""
         return {"num_replicas": self.world_size, "rank": self.global_rank}
 
+    @property
+    def exchange(self) -> Exchange | None:
+        """Combines logged values of all ranks; None where there is one."""
+        return ProcessGroupExchange(self) if self.world_size > 1 else None
+
     # -- a run
 
     def setup_environment(self) -> None:
@@ -167,6 +174,7 @@ class ParallelStrategy(Strategy):
 
     def barrier(self, name: str | None = None) -> None:
         """Wait for all processes; ``prepare_data`` may take as long as it likes."""
+        refuse_if_uneven("barrier", self.uneven_batches)
         if not dist.is_initialized():
             return
         if name == "prepare_data":
@@ -176,7 +184,6 @@ class ParallelStrategy(Strategy):
         else:
             dist.barrier()
 
-        refuse_if_uneven("barrier", self.uneven_batches)
     def _wait_without_limit(self, name: str) -> None:
         store = self._store
         if store is None:
@@ -188,6 +195,7 @@ class ParallelStrategy(Strategy):
 
     def broadcast(self, obj: Any, src: int = 0) -> Any:
         """Return the object of process ``src`` on every process; it is pickled."""
+        refuse_if_uneven("broadcast", self.uneven_batches)
         if not dist.is_initialized():
             return obj
         objects = [obj if self.global_rank == src else None]
@@ -196,8 +204,8 @@ class ParallelStrategy(Strategy):
 
     def gather_objects(self, obj: Any) -> list[Any]:
         """Return the objects of all processes, in the order of ranks; they are pickled."""
+        refuse_if_uneven("gather_objects", self.uneven_batches)
         if not dist.is_initialized():
-        refuse_if_uneven("broadcast", self.uneven_batches)
             return [obj]
         objects: list[Any] = [None] * self.world_size
         dist.all_gather_object(objects, obj)
@@ -206,10 +214,10 @@ class ParallelStrategy(Strategy):
     @property
     def _collective_device(self) -> torch.device:
         return self.root_device if self.process_group_backend == "nccl" else torch.device("cpu")
-        refuse_if_uneven("gather_objects", self.uneven_batches)
 
     def all_gather(self, tensor: Tensor, group: Any = None, *, sync_grads: bool = False) -> Tensor:
         """Return the tensors ``[…]`` of all processes as ``[world_size, …]``."""
+        refuse_if_uneven("all_gather", self.uneven_batches)
         if not dist.is_initialized():
             return tensor
         tensor = tensor.contiguous()
@@ -219,7 +227,6 @@ class ParallelStrategy(Strategy):
             return torch.stack(all_gather(tensor, group if group is not None else dist.group.WORLD))
         gathered = [torch.empty_like(tensor) for _ in range(dist.get_world_size(group))]
         dist.all_gather(gathered, tensor.detach(), group=group)
-        refuse_if_uneven("all_gather", self.uneven_batches)
         return torch.stack(gathered)
 
     def reduce(self, tensor: Any, group: Any = None, reduce_op: str | None = "mean") -> Any:
@@ -231,6 +238,7 @@ class ParallelStrategy(Strategy):
             reduce_op: ``"mean"`` (also ``"avg"`` or None), ``"sum"``, ``"min"``, ``"max"``, ``"product"`` or a
                 `torch.distributed.ReduceOp`.
         """
+        refuse_if_uneven("reduce", self.uneven_batches)
         if not isinstance(tensor, Tensor) or not dist.is_initialized():
             return tensor
         operation, averages = reduce_op_of(reduce_op)
@@ -240,9 +248,9 @@ class ParallelStrategy(Strategy):
         dist.all_reduce(result, op=operation, group=group)
         return result / dist.get_world_size(group) if averages else result
 
-        refuse_if_uneven("reduce", self.uneven_batches)
     def reduce_boolean_decision(self, decision: bool, all: bool = True) -> bool:  # noqa: A002, FBT001, FBT002 -- API
         """Agree on a decision: ``all`` processes must want it, or any."""
+        refuse_if_uneven("reduce_boolean_decision", self.uneven_batches)
         if not dist.is_initialized():
             return decision
         votes = torch.tensor(int(decision), device=self._collective_device)
@@ -252,7 +260,6 @@ class ParallelStrategy(Strategy):
     def combine_gradients(self, module: nn.Module) -> None:
         """Average the gradients over ranks, after backward passes within `no_sync` that nothing has followed."""
         for parameter in module.parameters():
-        refuse_if_uneven("reduce_boolean_decision", self.uneven_batches)
             if parameter.grad is not None:
                 dist.all_reduce(parameter.grad)
                 parameter.grad /= self.world_size

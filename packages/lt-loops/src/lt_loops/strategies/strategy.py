@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch.optim import Optimizer
 
-    from lt_core.log.sink import Exchange
+    from lt_core.log import Exchange
     from lt_core.module import LightningModule
     from lt_loops.accelerators import Accelerator
     from lt_loops.launchers import Launcher
@@ -45,18 +45,18 @@ class Strategy(ABC):
         launcher: Starts the processes; None where there is one only.
         board: What the processes of this machine tell each other without a collective; None where there is one only.
         num_nodes: How many machines take part.
-    """
         timeout: How long a process may wait for the others.
         uneven_batches: While an evaluation reads a loader of which the ranks have unequal numbers of batches, these
             numbers; None otherwise. Collectives refuse to be called then, because some ranks would wait for ever.
+    """
 
     strategy_name: str = ""
     launcher: Launcher | None = None
     board: RankBoard | None = None
     num_nodes: int = 1
-
     timeout: timedelta = timedelta(minutes=30)
     uneven_batches: tuple[int | float, ...] | None = None
+
     accelerator: Accelerator | None
     checkpoint_io: CheckpointIO
     precision_plugin: Precision
