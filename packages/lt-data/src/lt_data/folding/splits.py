@@ -176,8 +176,9 @@ def checked_indices(rows: Any, size: int, where: str) -> torch.Tensor:
         [0, 2]
     """
     try:
-        # `tolist` first where NumPy is not known to torch; tensors and arrays go their quick way.
-        indices = torch.as_tensor(rows if not isinstance(rows, (range, Iterable)) or _is_array(rows) else list(rows))
+        if hasattr(rows, "strides"):
+            rows = rows.copy()  # torch takes no arrays that run backwards
+        indices = torch.as_tensor(rows if not isinstance(rows, Iterable) or _is_array(rows) else list(rows))
     except (TypeError, ValueError, RuntimeError) as error:
         raise _no_rows(rows, where) from error
     if indices.dtype == torch.bool and indices.shape == (size,):
