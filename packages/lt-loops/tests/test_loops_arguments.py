@@ -111,7 +111,6 @@ def test_a_value_becomes_its_effective_one(name, value, expected):
         ("max_time", {"hours": -1}, "lies in the past"),
         ("default_root_dir", 3, "`default_root_dir=3` is of type `int`"),
         ("num_nodes", 0, "`num_nodes=0` is out of range"),
-        ("num_nodes", 2, "this engine runs on one machine"),
         ("model_registry", "mine", "model registry"),
     ],
 )

@@ -131,7 +131,8 @@ def test_what_cannot_both_be_is_an_error_that_names_both(arguments: dict[str, An
         ({"inference_mode": "yes"}, TypeError, "Write `inference_mode=True` or `inference_mode=False`."),
         ({"reload_dataloaders_every_n_epochs": -1}, ValueError, "a whole number of at least 0"),
         ({"default_root_dir": 5}, TypeError, "Write, for example, `default_root_dir='runs'`."),
-        ({"num_nodes": 2}, ValueError, "Expected 1. Leave `num_nodes` out."),
+        ({"num_nodes": 2}, ValueError, "or leave `num_nodes` out."),
+        ({"num_nodes": 0}, ValueError, "Expected a whole number of at least 1"),
     ],
 )
 def test_a_value_out_of_range_is_answered_with_one_that_works(
@@ -157,10 +158,11 @@ def test_a_value_out_of_range_is_answered_with_one_that_works(
         ({"accelerator": "cpu", "precision": 17}, 'Write `precision="32-true"` for the usual one.'),
         ({"accelerator": "cpu", "devices": "many"}, "Write `devices=1`."),
         ({"accelerator": "cpu", "devices": 0}, 'Write `devices=1`, or `devices="auto"`.'),
-        ({"accelerator": "cpu", "devices": 2}, "Expected one device: pass `devices=1`"),
+        ({"accelerator": "cpu", "strategy": "single_device", "devices": 2}, "names 2 devices. Expected one: pass"),
         ({"accelerator": "cpu", "devices": 1.5}, "a positive number was expected"),
         ({"accelerator": "cpu", "profiler": "simpel"}, "Did you mean `simple`?"),
-        ({"accelerator": "cpu", "plugins": ["x"]}, "got 'x', a str. Expected a `Precision` or a `CheckpointIO`."),
+        ({"accelerator": "cpu", "plugins": ["x"]}, "There is no cluster environment 'x'. Expected one of: kubeflow"),
+        ({"accelerator": "cpu", "plugins": [5]}, "got 5, a int. Expected a `Precision`, a `CheckpointIO`, a `Cluster"),
     ],
 )
 def test_an_unknown_name_is_answered_with_those_that_exist(arguments: dict[str, Any], help_: str) -> None:

@@ -36,6 +36,7 @@ def resolve_components(
         MisconfigurationException: Arguments contradict each other, or ask for what there is not.
     """
     precisions, checkpoint_ios, environments, layer_syncs = _sort_plugins(plugins)
+    num_nodes = num_nodes if isinstance(num_nodes, int) and num_nodes > 0 else 1  # what is no number is told elsewhere
     if precisions and precision is not None:
         raise MisconfigurationValueError(
             f"`Trainer(precision={precision!r}, plugins=[{precisions[0]!r}])` sets the precision twice. Expected one "

@@ -7,13 +7,16 @@ from lt_loops.precision.base import Precision
 from lt_loops.precision.double import DoublePrecision
 from lt_loops.precision.half import HalfPrecision
 from lt_loops.precision.mixed import MixedPrecision
+from lt_loops.strategies.layer_sync import LayerSync, TorchSyncBatchNorm
 
 __all__ = [
     "AsyncCheckpointIO",
     "CheckpointIO",
     "DoublePrecision",
     "HalfPrecision",
+    "LayerSync",
     "MixedPrecision",
     "Precision",
     "TorchCheckpointIO",
+    "TorchSyncBatchNorm",
 ]
