@@ -6,6 +6,7 @@ Generalization", arXiv:1803.05407, as in `torch.optim.swa_utils`.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -166,8 +167,8 @@ class StochasticWeightAveraging(Callback):
             self._latest_update_epoch = epoch
 
     def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Step the schedule, after each epoch that came to its end."""
-        if self._scheduler is not None and trainer.is_last_batch:
+        """Step the schedule after each epoch."""
+        if self._scheduler is not None:
             self._scheduler.advance()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -275,7 +276,10 @@ class _OwnPace(SWALR):
     def advance(self) -> None:
         """Take a step."""
         self._advances = True
-        self.step()
+        with warnings.catch_warnings():
+            # A run that is resumed at the end of an epoch has not stepped its optimizer in this process.
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            self.step()
         self._advances = False
 
     def state_dict(self) -> dict[str, Any]:
