@@ -20,7 +20,7 @@ from lt_callbacks.checkpoint_triggers import check_selection
 from lt_callbacks.checkpoint_writer import CheckpointWriter
 from lt_callbacks.problems import describe_missing_metric
 from lt_core.errors import MisconfigurationException
-from lt_core.rank_zero import rank_zero_info, rank_zero_warn
+from lt_core.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,8 +93,13 @@ class RankedCheckpoint(CheckpointWriter):
         better = float(current) < kth if self.mode == "min" else float(current) > kth
         return trainer.strategy.reduce_boolean_decision(better)
 
+    def kept_files(self) -> set[str]:
+        """Return the files that this callback has written and relies on."""
+        return super().kept_files() | set(self.best_k_models)
+
+    @rank_zero_only
     def to_yaml(self, filepath: str | Path | None = None) -> None:
-        """Write the kept checkpoints and their scores to a YAML file.
+        """Write the kept checkpoints and their scores to a YAML file; the first process does.
 
         Args:
             filepath: Where to; ``best_k_models.yaml`` in the checkpoint folder by default.

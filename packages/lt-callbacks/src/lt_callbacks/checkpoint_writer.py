@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lt_callbacks import file_system
+from lt_callbacks.checkpoint_collisions import refuse_a_file_of_another
 from lt_callbacks.checkpoint_names import check_template, fill_template, template_fields, template_pattern
 from lt_core.callback import Checkpoint
 from lt_core.rank_zero import rank_zero_warn
@@ -70,6 +71,23 @@ class CheckpointWriter(Checkpoint):
         self._is_saving = False
         self._fields_reported: set[str] = set()
 
+    @property
+    def enable_version_counter(self) -> bool:
+        """Whether a name that is taken gets a version; otherwise the file is replaced."""
+        return self._enable_version_counter
+
+    @property
+    def _default_template(self) -> str:
+        return f"{{epoch}}{self.CHECKPOINT_JOIN_CHAR}{{step}}"
+
+    def name_templates(self) -> set[str]:
+        """Return what the names of this callback's files are made from."""
+        return {f"{self.filename or self._default_template}{self.FILE_EXTENSION}"}
+
+    def kept_files(self) -> set[str]:
+        """Return the files that this callback has written and relies on."""
+        return {self.best_model_path, self.last_model_path} - {""}
+
     def format_checkpoint_name(
         self,
         metrics: dict[str, Tensor],
@@ -91,7 +109,7 @@ class CheckpointWriter(Checkpoint):
             ...     {"epoch": 2, "val_loss": 0.123}, ver=1)
             'epoch=002-val_loss=0.12-v1.ckpt'
         """
-        template = filename or self.filename or f"{{epoch}}{self.CHECKPOINT_JOIN_CHAR}{{step}}"
+        template = filename or self.filename or self._default_template
         name = fill_template(template, metrics, self.CHECKPOINT_EQUALS_CHAR, insert_names=self.auto_insert_metric_name)
         parts = [part for part in (prefix, name, None if ver is None else f"v{ver}") if part is not None]
         name = f"{self.CHECKPOINT_JOIN_CHAR.join(parts)}{self.FILE_EXTENSION}"
@@ -142,12 +160,25 @@ class CheckpointWriter(Checkpoint):
         version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
         return os.path.join(root, str(logger.name), version, "checkpoints")
 
-    def _monitor_candidates(self, trainer: Trainer) -> dict[str, Tensor]:
-        """Return copies of everything logged, with the epoch and the step as whole numbers."""
+    def _monitor_candidates(self, trainer: Trainer, *, agreed: bool = True) -> dict[str, Tensor]:
+        """Return copies of everything logged, with the epoch and the step as whole numbers.
+
+        The values of single steps differ between ranks, and ranks with different names and rankings would end with
+        different best checkpoints; so all take the first rank's.
+
+        Args:
+            trainer: The trainer.
+            agreed: Whether all ranks take part; a rank that fails has only its own values.
+        """
+        shared = agreed and trainer.world_size > 1
         found = {
-            name: value.detach().clone() if isinstance(value, Tensor) else value
+            name: value.detach().to("cpu" if shared else value.device, copy=True)
+            if isinstance(value, Tensor)
+            else value
             for name, value in trainer.callback_metrics.items()
         }
+        if shared:
+            found = trainer.strategy.broadcast(found)
         for name, fallback in (("epoch", trainer.current_epoch), ("step", trainer.global_step)):
             logged = found.get(name)
             found[name] = logged.int() if isinstance(logged, Tensor) else torch.tensor(fallback)
@@ -172,6 +203,7 @@ class CheckpointWriter(Checkpoint):
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         """Write one file and tell the loggers."""
+        refuse_a_file_of_another(self, filepath, self._other_writers(trainer))
         # The file itself must say that this step is saved: a run resumed from it goes on as this one does.
         before = self._last_global_step_saved, self._last_checkpoint_saved
         self._last_global_step_saved, self._last_checkpoint_saved = trainer.global_step, filepath
@@ -187,6 +219,9 @@ class CheckpointWriter(Checkpoint):
         if trainer.is_global_zero:
             for logger in trainer.loggers:
                 logger.after_save_checkpoint(proxy(self))
+
+    def _other_writers(self, trainer: Trainer) -> list[CheckpointWriter]:
+        return [each for each in trainer.callbacks if isinstance(each, CheckpointWriter) and each is not self]
 
     def _should_remove_checkpoint(self, trainer: Trainer, previous: str, current: str) -> bool:
         """Whether a displaced file may go: never the one just written, the one resumed from, or one elsewhere."""

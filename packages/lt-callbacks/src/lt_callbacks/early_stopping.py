@@ -194,14 +194,27 @@ class EarlyStopping(Callback):
             return
         # A copy: a metric that is a running buffer changes after this check.
         current = torch.as_tensor(logs[self.monitor]).detach().clone().squeeze()
-        should_stop, reason = self._evaluate_stopping_criteria(current)
-        should_stop = trainer.strategy.reduce_boolean_decision(should_stop, all=False)
+        is_mine, reason = self._evaluate_stopping_criteria(current)
+        should_stop = trainer.strategy.reduce_boolean_decision(is_mine, all=False)
         trainer.should_stop = trainer.should_stop or should_stop
         if should_stop:
             self.stopped_epoch = trainer.current_epoch
             self.stopping_reason_message = reason
+            if trainer.world_size > 1:
+                self._share_reason(trainer, is_mine=is_mine)
         if reason and self.verbose:
             self._log_info(trainer, reason, self.log_rank_zero_only)
+
+    def _share_reason(self, trainer: Trainer, *, is_mine: bool) -> None:
+        """Let every process know why the run stops, also those whose own value was no reason."""
+        own = self.stopping_reason.value if is_mine else EarlyStoppingReason.NOT_STOPPED.value
+        strategy = trainer.strategy
+        shared = strategy.reduce(torch.tensor(own, device=strategy.root_device), reduce_op="max")
+        if not is_mine:
+            self.stopping_reason = EarlyStoppingReason(int(shared))
+            self.stopping_reason_message = (
+                f"{self.monitor} stopped the run on another process ({self.stopping_reason.name.lower()})."
+            )
 
     def _evaluate_stopping_criteria(self, current: Tensor) -> tuple[bool, str | None]:
         """Decide on one value; return the decision and its reason."""

@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lt_core.errors import MisconfigurationException, MissingPackageError
+from lt_core.errors import MissingPackageError
 
-__all__ = ["absolute", "check_writable", "exists", "is_local", "list_names", "write_text"]
+__all__ = ["absolute", "exists", "is_local", "list_names", "why_not_writable", "write_text"]
 
 
 def is_local(path: str | Path) -> bool:
@@ -60,8 +60,8 @@ def write_text(path: str | Path, text: str) -> None:
         file.write(text)
 
 
-def check_writable(folder: str, wanted_by: str) -> None:
-    """Raise if a local folder neither is nor can become a folder that may be written to.
+def why_not_writable(folder: str, wanted_by: str) -> str | None:
+    """Say why a local folder neither is nor can become a folder that may be written to; None where it can.
 
     Nothing is created.
 
@@ -69,11 +69,12 @@ def check_writable(folder: str, wanted_by: str) -> None:
         folder: The folder that will be written to.
         wanted_by: Whose argument it is, for the message.
 
-    Raises:
-        MisconfigurationException: The nearest folder that exists cannot be written to, or is none.
+    Example:
+        >>> why_not_writable("/dev/null/runs", "ModelCheckpoint")[:46]
+        "ModelCheckpoint cannot write to '/dev/null/run"
     """
     if not is_local(folder):
-        return
+        return None
     present = Path(_plain(folder)).absolute()
     while not present.exists() and present != present.parent:
         present = present.parent
@@ -82,8 +83,8 @@ def check_writable(folder: str, wanted_by: str) -> None:
     elif not os.access(present, os.W_OK | os.X_OK):
         problem = f"`{present}` may not be written to"
     else:
-        return
-    raise MisconfigurationException(
+        return None
+    return (
         f"{wanted_by} cannot write to {folder!r}: {problem}. Expected a folder that exists or can be made. Choose"
         " another `dirpath` (or `default_root_dir` of the trainer), or change the permissions."
     )

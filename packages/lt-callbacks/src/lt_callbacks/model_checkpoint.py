@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lt_callbacks import file_system
 from lt_callbacks.agreed_deadline import AgreedDeadline
+from lt_callbacks.checkpoint_collisions import refuse_same_names
 from lt_callbacks.checkpoint_ranking import RankedCheckpoint
 from lt_callbacks.checkpoint_triggers import CheckpointTriggers
 from lt_callbacks.overriding import is_replaced
 from lt_callbacks.validation_schedule import validates_once_per_epoch, validation_follows
-from lt_core.errors import CheckpointError, MisconfigurationValueError
+from lt_core.errors import CheckpointError, MisconfigurationException, MisconfigurationValueError
 from lt_core.rank_zero import rank_zero_info, rank_zero_warn
 from lt_core.state import TrainerFn
 
@@ -140,6 +141,11 @@ class ModelCheckpoint(RankedCheckpoint):
             train_time_interval=self._train_time_interval,
         )
 
+    def name_templates(self) -> set[str]:
+        """Return what the names of this callback's files are made from."""
+        names = super().name_templates() if self.save_top_k != 0 or self.save_on_exception else set()
+        return names | ({f"{self.CHECKPOINT_NAME_LAST}{self.FILE_EXTENSION}"} if self.save_last else set())
+
     def uses_hook(self, name: str) -> bool:
         """Leave out the per-batch check unless steps or time trigger a save."""
         if name == "on_train_batch_end":
@@ -204,9 +210,9 @@ class ModelCheckpoint(RankedCheckpoint):
         if trainer.global_step == 0:
             self._last_global_step_saved = 0
             self._defer_save_until_validation = False
-        if trainer.is_global_zero and not trainer.fast_dev_run:
-            file_system.check_writable(self.dirpath, "ModelCheckpoint")
-            self._warn_if_folder_is_used(trainer)
+        refuse_same_names(self, self._other_writers(trainer))
+        if not trainer.fast_dev_run:
+            self._check_folder(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of `train_time_interval`."""
@@ -224,7 +230,7 @@ class ModelCheckpoint(RankedCheckpoint):
             return
         if self.monitor is not None:
             # A metric that validation is about to renew, or that only validation logs, is waited for.
-            missing = self.monitor not in trainer.callback_metrics
+            missing = trainer.strategy.reduce_boolean_decision(self.monitor not in trainer.callback_metrics, all=False)
             if missing or validation_follows(trainer, batch_idx):
                 self._defer_save_until_validation = True
                 return
@@ -250,8 +256,11 @@ class ModelCheckpoint(RankedCheckpoint):
             self._save_for_epoch(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the last checkpoint if the run has saved none."""
-        if self.save_last and not self._last_checkpoint_saved and not trainer.fast_dev_run:
+        """Save the last checkpoint if the run has saved none, or none but last ones and an earlier one."""
+        if not self.save_last or trainer.fast_dev_run:
+            return
+        outdated = self.save_top_k == 0 and self._last_global_step_saved != trainer.global_step
+        if outdated or not self._last_checkpoint_saved:
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -259,7 +268,7 @@ class ModelCheckpoint(RankedCheckpoint):
         writing_failed = self._is_saving and isinstance(exception, (OSError, CheckpointError))
         if not self.save_on_exception or writing_failed or self._should_skip_saving_checkpoint(trainer):
             return
-        candidates = self._monitor_candidates(trainer)
+        candidates = self._monitor_candidates(trainer, agreed=False)
         filepath = self.format_checkpoint_name(candidates)
         self._save_checkpoint(trainer, filepath)
         self._save_last_checkpoint(trainer, candidates)
@@ -338,6 +347,16 @@ class ModelCheckpoint(RankedCheckpoint):
             self._save_checkpoint(trainer, filepath)
         if self._should_remove_checkpoint(trainer, previous, filepath):
             self._remove_checkpoint(trainer, previous)
+
+    def _check_folder(self, trainer: Trainer) -> None:
+        """Raise on all processes if the first cannot write to the folder; report what is there already."""
+        folder = str(self.dirpath)
+        problem = file_system.why_not_writable(folder, "ModelCheckpoint") if trainer.is_global_zero else None
+        problem = trainer.strategy.broadcast(problem)
+        if problem is not None:
+            raise MisconfigurationException(problem)
+        if trainer.is_global_zero:
+            self._warn_if_folder_is_used(trainer)
 
     def _warn_if_folder_is_used(self, trainer: Trainer) -> None:
         resumes_here = trainer.ckpt_path is not None and os.path.dirname(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lt_callbacks import file_system
 from lt_core.callback import Checkpoint
-from lt_core.errors import MisconfigurationValueError
+from lt_core.errors import MisconfigurationException, MisconfigurationValueError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +51,25 @@ class OnExceptionCheckpoint(Checkpoint):
     def find_last_checkpoints(self, trainer: Trainer) -> set[str]:
         """Return the file that an earlier run left when it failed."""
         return {self.ckpt_path}
+
+    def setup(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        """Refuse a folder that cannot be written to, and two callbacks with one file."""
+        if any(
+            isinstance(other, OnExceptionCheckpoint)
+            and other is not self
+            and os.path.abspath(other.ckpt_path) == os.path.abspath(self.ckpt_path)
+            for other in trainer.callbacks
+        ):
+            raise MisconfigurationException(
+                f"Two `OnExceptionCheckpoint` callbacks would write the same file {self.ckpt_path!r}. Expected one."
+                " Remove one of them, or give it another `filename`."
+            )
+        problem = (
+            file_system.why_not_writable(str(self.dirpath), "OnExceptionCheckpoint") if trainer.is_global_zero else None
+        )
+        problem = trainer.strategy.broadcast(problem)
+        if problem is not None:
+            raise MisconfigurationException(problem)
 
     @property
     def ckpt_path(self) -> str:

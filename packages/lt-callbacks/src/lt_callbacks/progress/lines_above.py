@@ -112,7 +112,8 @@ class LinesAbove:
         """Exchange the standard streams that are shown together with the bars."""
         for name in ("stdout", "stderr"):
             stream: TextIO = getattr(sys, name)
-            if name not in self._exchanged and not isinstance(stream, _Above) and (is_terminal(stream) or in_notebook()):
+            is_shown = is_terminal(stream) or in_notebook()
+            if is_shown and name not in self._exchanged and not isinstance(stream, _Above):
                 self._exchanged[name] = above = _Above(stream, self)
                 setattr(sys, name, above)
 
