@@ -51,6 +51,7 @@ class Digits(lt.LightningModule):
 
 
 def main() -> None:
+    """Train on as many devices as the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", type=int, default=2)
     parser.add_argument("--strategy", default="ddp", help="ddp, ddp_spawn, ddp_fork, …")

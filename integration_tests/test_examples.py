@@ -126,3 +126,30 @@ def test_two_devices_show_the_numbers_of_one(strategy: str, one_device: list[str
     for alone, together in zip(one_device, lines, strict=True):
         values = [[float(text) for text in re.findall(r"\d+\.\d+", line)] for line in (alone, together)]
         assert values[1] == pytest.approx(values[0], abs=3e-6)
+
+
+@pytest.mark.parametrize("splitter", ["groups", "purged"])
+def test_tabular_data_are_cross_validated_out_of_fold(splitter: str, tmp_path: Path) -> None:
+    """The signal that was put into the panel is found in rows that no fold trained on, and the files are written."""
+    small = ("--folds", "3", "--days", "60", "--instruments", "40", "--max-epochs", "8")
+
+    output = run_example("tabular_kfold.py", "--splitter", splitter, *small, cwd=tmp_path)
+
+    [(judged, rows, explained)] = re.findall(r"out of fold: (\d+) of (\d+) rows, explained variance ([\d.]+)", output)
+    assert int(rows) == 2400
+    assert int(judged) == 2400 if splitter == "groups" else 1000 < int(judged) < 2400
+    assert float(explained) > 0.1
+    assert len((tmp_path / "out_of_fold.csv").read_text().splitlines()) == 2401
+    for picture in ("folds.png", "metrics.png"):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_data_module_feeds_augmented_images_through_workers(tmp_path: Path) -> None:
+    """Digits are read well, each once, and the data module is made again from a checkpoint."""
+    output = run_example("digits_datamodule.py", "--max-epochs", "3", cwd=tmp_path)
+
+    [(accuracy, count)] = re.findall(r"test accuracy: ([\d.]+), (\d+) digits read", output)
+
+    assert float(accuracy) > 0.85
+    assert int(count) == 360
+    assert "'batch_size': 64" in output

@@ -27,7 +27,7 @@ def script_command() -> list[str]:
     main: Any = sys.modules["__main__"]
     first = sys.argv[0] if sys.argv else ""
     spec = getattr(main, "__spec__", None)
-    if "PYTEST_CURRENT_TEST" in os.environ:
+    if "_pytest" in sys.modules and "PYTEST_CURRENT_TEST" in os.environ:  # a script that a test starts inherits it
         raise MisconfigurationException(
             f'`strategy="ddp"` starts the script again for each rank, and here that is pytest ({first!r}): each rank '
             'would run the whole test session. Expected ranks that run the call only: pass `strategy="ddp_spawn"` or '
