@@ -4,6 +4,7 @@
     python integration_tests/benchmarks                # about ten minutes
     python integration_tests/benchmarks --quick        # under five minutes
     python integration_tests/benchmarks --write        # and rewrites the tables of docs/benchmarks.md
+    python integration_tests/benchmarks --tabular      # only how fast tabular data are read (with --write: their table)
 
     python integration_tests/benchmarks --clock cpu    # on a machine that is busy with other things
 
@@ -27,16 +28,16 @@ from statistics import median
 from typing import Any
 
 from frameworks import DISTRIBUTIONS, FRAMEWORKS
-from report import Figures, about_machine, tables, write
+from report import TABULAR_MARKS, Figures, about_machine, tables, tabular_table, write
 
 HERE = Path(__file__).resolve().parent
 IMPORTS = ("lt_core", "lt", "lt:LightningModule,Trainer", "lightning.pytorch", "accelerate", "ignite.engine")
 
 
-def _child(*arguments: str) -> Any:
+def _child(*arguments: str, script: str = "measure.py") -> Any:
     """Run one measurement in a fresh process; None, and a line that says why, where it fails."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
-    command = [sys.executable, str(HERE / "measure.py"), *arguments]
+    command = [sys.executable, str(HERE / script), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -94,16 +95,33 @@ def _measure(frameworks: list[str], *, rounds: int, steps: int, pairs: int) -> F
     return figures
 
 
+def _tabular(*, save: bool) -> None:
+    """Measure how fast tabular data are read, print it, and write it where asked."""
+    load = os.getloadavg()[0]
+    rows = _child(script="tabular.py")
+    if rows is None:
+        raise SystemExit(1)
+    told = about_machine(["lt", "pandas"], f"medians of passes over 100,000 rows, load {load:.1f}", "--tabular --write")
+    text = f"{tabular_table(rows)}\n\n{told}"
+    print(text)
+    if save:
+        write(text, TABULAR_MARKS)
+
+
 def main() -> None:
     """Measure, print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds: under five minutes")
     parser.add_argument("--write", action="store_true", help="rewrite the tables of docs/benchmarks.md")
+    parser.add_argument("--tabular", action="store_true", help="only how fast tabular data are read")
     parser.add_argument("--only", nargs="+", choices=sorted(FRAMEWORKS), help="measure only these frameworks")
     parser.add_argument("--rounds", type=int, help="so many rounds instead of the usual number")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="what a step's time is read from")
     arguments = parser.parse_args()
     os.environ["LT_BENCHMARK_CLOCK"] = arguments.clock
+    if arguments.tabular:
+        _tabular(save=arguments.write)
+        return
     effort = {"rounds": 3, "steps": 1000, "pairs": 2} if arguments.quick else {"rounds": 6, "steps": 2000, "pairs": 3}
     if arguments.rounds:
         effort["rounds"] = arguments.rounds

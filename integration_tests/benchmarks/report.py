@@ -7,9 +7,11 @@ import platform
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
-START, END = "<!-- tables: start -->", "<!-- tables: end -->"
+MARKS = ("<!-- tables: start -->", "<!-- tables: end -->")
+TABULAR_MARKS = ("<!-- tabular: start -->", "<!-- tabular: end -->")
 
 
 @dataclass
@@ -88,10 +90,26 @@ def about_machine(distributions: list[str], effort: str, options: str) -> str:
     )
 
 
-def write(text: str) -> None:
+def tabular_table(rows: list[dict[str, Any]]) -> str:
+    """Rows a second of each way of reading, in thousands."""
+    ways = ["row of a frame", "row of an array", "DataLoader", "FrameLoader", "bare"]
+    titles = ["row of a frame", "row of an array", "FrameDataset, DataLoader", "FrameLoader", "bare tensors"]
+    lines = [
+        [
+            f"{row['device']}, {row['batch']}",
+            *(f"{row[way] / 1e3:,.1f}" if way in row else "" for way in ways),
+            f"{row['of bare']:.0%}",
+        ]
+        for row in rows
+    ]
+    return _table(["device, batch", *titles, "FrameLoader of bare"], lines)
+
+
+def write(text: str, marks: tuple[str, str] = MARKS) -> None:
     """Put `text` between the two marks of the page."""
+    start, end = marks
     page = PAGE.read_text()
-    if START not in page or END not in page:
-        raise SystemExit(f"{PAGE.name} has lost its marks {START} and {END}: put them where the tables belong")
-    before, after = page.split(START)[0], page.split(END)[1]
-    PAGE.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}")
+    if start not in page or end not in page:
+        raise SystemExit(f"{PAGE.name} has lost its marks {start} and {end}: put them where the tables belong")
+    before, after = page.split(start)[0], page.split(end)[1]
+    PAGE.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}")

@@ -1,4 +1,4 @@
-"""Folds: which rows go where, over all kinds of data and splitters; loaders, data modules, nesting, print and picture."""
+"""Folds: which rows go where, over all kinds of data; loaders, data modules, nesting, print and picture."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_a_splitter_of_the_users_may_give_masks_and_unordered_rows() -> None:
     """Row numbers come out in the order of the data."""
 
     class Halves:
-        def split(self, X: Any, y: Any = None, groups: Any = None) -> Any:
+        def split(self, X: Any, y: Any = None, groups: Any = None) -> Any:  # noqa: N803 - scikit-learn's name
             first = np.arange(len(X)) < len(X) // 2
             yield first, ~first
             yield np.flatnonzero(~first)[::-1], np.flatnonzero(first)[::-1]
@@ -234,9 +234,7 @@ def test_a_loader_keeps_its_settings_and_its_order() -> None:
 
     fold = folds(loader, 4)[0]
 
-    assert [batch for batch in fold.train_dataloader()] == [
-        fold.train_indices[start : start + 3].tolist() for start in range(0, 9, 3)
-    ]
+    assert list(fold.train_dataloader()) == [fold.train_indices[start : start + 3].tolist() for start in range(0, 9, 3)]
 
 
 def test_loaders_may_be_built_by_the_user() -> None:
@@ -295,7 +293,8 @@ def test_a_common_test_part_is_in_no_other_part(test: Any) -> None:
     made = folds(Numbers(12), 3, test=test)
 
     apart = made[0].test_indices
-    assert apart is not None and len(apart) == 3
+    assert apart is not None
+    assert len(apart) == 3
     for fold in made:
         assert torch.equal(fold.test_indices, apart)
         assert values(fold.test_dataloader()) == apart.tolist()
@@ -340,7 +339,9 @@ def test_nested_folds_nest_again_and_take_groups_of_the_outer_data() -> None:
         for fold in made:
             train, val = (set(groups[made.rows[rows]]) for rows in (fold.train_indices, fold.val_indices))
             assert not train & val
-    assert innermost[0].val_dataset.targets.tolist() == data.c[innermost.rows[innermost[0].val_indices].tolist()].tolist()
+    assert (
+        innermost[0].val_dataset.targets.tolist() == data.c[innermost.rows[innermost[0].val_indices].tolist()].tolist()
+    )
 
 
 def test_data_for_evaluation_may_be_others_of_the_same_rows() -> None:
@@ -441,9 +442,7 @@ def test_printed_folds_show_sizes_and_places() -> None:
 
     text = str(made).splitlines()
 
-    assert text[0] == (
-        "2 folds of 12 rows (PurgedTimeSeriesSplit, seed 0); rows are validated 0 to 1 times, 4 never"
-    )
+    assert text[0] == ("2 folds of 12 rows (PurgedTimeSeriesSplit, seed 0); rows are validated 0 to 1 times, 4 never")
     assert text[2].split() == ["0", "2", "4", "0", "6", "TT--VVVV----"]
     assert text[3].split() == ["1", "6", "4", "0", "2", "TTTTTT--VVVV"]
     assert "each row is validated once" in str(folds(range(1000), 3))

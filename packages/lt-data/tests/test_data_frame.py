@@ -1,4 +1,4 @@
-"""FrameDataset and FrameLoader: the rules for columns, whole batches without Python for each row, order and position."""
+"""FrameDataset and FrameLoader: the rules for columns, whole batches at once, order and position."""
 
 from __future__ import annotations
 
@@ -41,9 +41,11 @@ def test_columns_become_tensors_by_the_stated_rules() -> None:
 
     assert data.features.tolist() == [[1.5, 1, 1], [2.5, 2, 0], [3.5, 3, 1], [4.5, 4, 0]]
     assert (data.features.dtype, data.features.is_contiguous()) == (torch.float32, True)
-    assert data.codes is not None and data.codes.tolist() == [[0], [1], [0], [2]]
+    assert data.codes is not None
+    assert data.codes.tolist() == [[0], [1], [0], [2]]
     assert data.categories == {"kind": ["x", "y", "z"]}
-    assert data.targets is not None and data.targets.dtype == torch.int64
+    assert data.targets is not None
+    assert data.targets.dtype == torch.int64
     assert data.feature_names == ["price", "count", "open"]
     (numbers, codes), label = data[1]
     assert (numbers.tolist(), codes.tolist(), int(label)) == ([2.5, 2.0, 0.0], [1], 1)
@@ -57,12 +59,22 @@ def test_targets_keep_the_shape_in_which_they_are_named() -> None:
     several = FrameDataset(data, ["price"], ["label", "gain"]).targets
     given_values = FrameDataset(data[["price"]], targets=data["gain"]).targets
 
-    assert one is not None and one.shape == (4,)
-    assert several is not None and several.shape == (4, 2) and several.dtype == torch.float32
-    assert given_values is not None and torch.equal(given_values, one)
+    assert one is not None
+    assert one.shape == (4,)
+    assert several is not None
+    assert several.shape == (4, 2)
+    assert several.dtype == torch.float32
+    assert given_values is not None
+    assert torch.equal(given_values, one)
     labels = FrameDataset(data, ["price"], "kind").targets
-    assert labels is not None and labels.tolist() == [0, 1, 0, 2]
-    assert FrameDataset(data.drop(columns=["kind"]), targets="gain").feature_names == ["price", "count", "open", "label"]
+    assert labels is not None
+    assert labels.tolist() == [0, 1, 0, 2]
+    assert FrameDataset(data.drop(columns=["kind"]), targets="gain").feature_names == [
+        "price",
+        "count",
+        "open",
+        "label",
+    ]
 
 
 def test_missing_values_do_what_was_said() -> None:
@@ -81,7 +93,8 @@ def test_missing_values_do_what_was_said() -> None:
     with pytest.raises(ValueError, match=r"'kind' of `features` misses 1"):
         FrameDataset(data, ["kind"])
     assert kept.features.isnan().tolist() == [[False, True], [True, False], [False, False], [False, False]]
-    assert kept.codes is not None and kept.codes.tolist() == [[0], [1], [3], [2]]
+    assert kept.codes is not None
+    assert kept.codes.tolist() == [[0], [1], [3], [2]]
     assert kept.categories["kind"] == ["x", "y", "z", None]
     assert filled.features.tolist() == [[1.5, -1], [-1, 2], [3.5, 3], [4.5, 4]]
 
@@ -96,8 +109,10 @@ def test_arrays_and_tensors_are_tables_too() -> None:
 
     assert of_array.features.dtype == torch.float64
     assert torch.equal(of_array.features, of_tensor.features)
-    assert of_tensor.targets is not None and of_tensor.targets.shape == (4, 1)
-    assert of_values.targets is not None and of_values.targets.tolist() == [0, 1, 1, 1]
+    assert of_tensor.targets is not None
+    assert of_tensor.targets.shape == (4, 1)
+    assert of_values.targets is not None
+    assert of_values.targets.tolist() == [0, 1, 1, 1]
     assert FrameDataset(np.array([[1, 2]]), dtype=torch.float64).features.dtype == torch.float64
 
 
@@ -110,7 +125,8 @@ def test_the_data_do_not_change_with_the_frame() -> None:
     source.loc[:, "gain"] = 0.0
 
     assert data.features.sum() == 12
-    assert data.targets is not None and data.targets.sum() > 0
+    assert data.targets is not None
+    assert data.targets.sum() > 0
 
 
 @pytest.mark.parametrize(
@@ -161,7 +177,7 @@ def test_wrong_arrays_are_refused(data: Any, arguments: Any, message: str) -> No
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_plain_data_loader_takes_whole_batches(workers: int) -> None:
-    """torch's DataLoader gathers each batch at once, and gets what it would from single rows."""
+    """Torch's DataLoader gathers each batch at once, and gets what it would from single rows."""
     data = FrameDataset(frame(), ["price", "kind"], "gain")
 
     (numbers, codes), gains = next(iter(DataLoader(data, batch_size=3, num_workers=workers)))

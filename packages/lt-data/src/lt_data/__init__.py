@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lt_core.combined_loader import CombinedLoader
+from lt_core.distributed_sampler import UnrepeatedDistributedSampler, UnrepeatedDistributedSamplerWrapper
 from lt_data.datamodule import LightningDataModule
 from lt_data.folding import (
     Fold,
@@ -31,5 +32,7 @@ __all__ = [
     "PurgedTimeSeriesSplit",
     "ResumableDataLoader",
     "ResumableSampler",
+    "UnrepeatedDistributedSampler",
+    "UnrepeatedDistributedSamplerWrapper",
     "folds",
 ]

@@ -18,7 +18,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lt import accelerators, callbacks, core, demos, loggers, plugins, profilers, strategies, trainer, utilities
+    from lt import (
+        accelerators,
+        callbacks,
+        core,
+        data,
+        demos,
+        loggers,
+        plugins,
+        profilers,
+        strategies,
+        trainer,
+        utilities,
+    )
     from lt_core import Callback, LightningModule, seed_everything
     from lt_data import LightningDataModule
     from lt_loops import Trainer
@@ -33,6 +45,7 @@ __all__ = [
     "accelerators",
     "callbacks",
     "core",
+    "data",
     "demos",
     "loggers",
     "plugins",

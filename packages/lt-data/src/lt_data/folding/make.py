@@ -10,6 +10,7 @@ import torch
 from lt_core.data_hooks import DataHooks
 from lt_core.errors import MisconfigurationTypeError, MisconfigurationValueError
 from lt_core.hooks import is_overridden
+from lt_core.prepare_lock import prepare_lock
 from lt_core.whole_number import as_whole
 from lt_data.folding.fold import Folds
 from lt_data.folding.plan import make_splits, title_of
@@ -98,10 +99,6 @@ def folds(
             f"`folds` got {len(evaluations)} sources as eval_data for {len(members)} sources of data. Expected one for"
             " each. Give both the same shape."
         )
-    if not members:
-        raise MisconfigurationValueError(
-            "`folds` got an empty collection. Expected at least one dataset. Pass a dataset, a frame or a data module."
-        )
     pairs = zip(members, evaluations, strict=True)
     sources = [make_source(member, features, targets, settings, evaluation) for member, evaluation in pairs]
     if preprocess is not None and not callable(preprocess):
@@ -119,7 +116,8 @@ def _training_data(datamodule: Any) -> Any:
             f"`folds` got a {name} without `train_dataloader`. Expected a data module that has one, since its data are"
             " what is divided. Write `def train_dataloader(self)`, or pass a dataset."
         )
-    datamodule.prepare_data()
+    with prepare_lock(datamodule):
+        datamodule.prepare_data()
     datamodule.setup("fit")
     loaders = datamodule.train_dataloader()
     if loaders is None:
