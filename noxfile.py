@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import nox
@@ -110,6 +111,22 @@ def floor(session: nox.Session) -> None:
     editable = [argument for name in PROJECTS for argument in ("-e", f"packages/{name}")]
     session.install(*editable, "-r", "integration_tests/pins/floor.txt")
     session.run("pytest", "-n", "2", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Look at a run of the GAN example in a real TensorBoard with headless Chromium; pictures go to build/browser/."""
+    missing = [program for program in ("chromium", "chromedriver") if shutil.which(program) is None]
+    if missing and shutil.which("apt-get") and os.geteuid() == 0:
+        session.run("apt-get", "update", external=True)
+        session.run("apt-get", "install", "-y", "--no-install-recommends", "chromium", "chromium-driver", external=True)
+    elif missing:
+        session.skip(f"{' and '.join(missing)} not found, and only root on Debian can install them here")
+    install_workspace(session, *group("browser"))
+    shots = {"LT_BROWSER_SHOTS": str(ROOT / "build" / "browser")}
+    session.run(
+        "pytest", "integration_tests/test_browser_tensorboard.py", *session.posargs, env={**ONE_THREAD, **shots}
+    )
 
 
 @nox.session
