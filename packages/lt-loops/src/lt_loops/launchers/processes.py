@@ -186,8 +186,11 @@ class ProcessLauncher(Launcher):
             codes = processes.exit_codes()
             if all(code is not None for code in codes.values()) and any(codes.values()):
                 raise SIGTERMException
-            if not any(codes.values()) and context.wait(0) is not None:
-                return
+            # torchelastic's look at the processes ends them in its own way where one has failed: it looks when all are done.
+            if all((job.folder / f"done-{rank}").exists() for rank in codes):
+                ended = context.wait(0)
+                if ended is not None and not ended.is_failed():
+                    return
             late = _stalled_at_end(job, supervisor.timeout)
             if late is not None:
                 self._fail(supervisor, supervisor.stall(late))

@@ -11,7 +11,6 @@ import torch
 import torch.distributed as dist
 
 from lt_core.rank_zero import rank_zero_only
-from lt_loops.launchers.failure import note_failure
 from lt_loops.launchers.job import Job, enter_job, job_of_environment
 from lt_loops.launchers.results import Known, collect_results
 from lt_loops.launchers.signals import default_signals
@@ -37,12 +36,13 @@ def run_rank(rank: int, payload: Payload, start_method: str) -> None:
     if job is None:
         sys.exit(1)  # the starter is gone already
     enter_job(job)
-    RankWatch(job).install(takes_faults=True)
+    watch = RankWatch(job)
+    watch.install(takes_faults=True)
     try:
         _call(rank, payload, job, start_method)
     except BaseException as error:
-        note_failure(job.folder, rank, error)
         _leave_error(job, rank, error)
+        watch.note(error)
         sys.exit(_exit_status(error))
 
 

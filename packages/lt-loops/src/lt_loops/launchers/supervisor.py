@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Cause", "RankProcesses", "Supervisor"]
 
 _SETTLING = 1.0  # seconds in which the failures that one causes become visible
+_WAITED_SETTLING = 0.3  # likewise, where ranks have waited for one that does not come
+_UNAWARE = 0.5  # seconds after which a rank that does not know of the failure yet is killed
 _SAME_MOMENT = 0.3  # seconds within which a death and an exception count as simultaneous
 _ON_REQUEST = (143, -signal.SIGTERM)
 
@@ -137,10 +139,12 @@ class Supervisor:
             cause = self._first_of(failures)
             if cause is not None:
                 return cause
-            if time.monotonic() >= deadline:
+            waited = any(failure.kind is FailureKind.WAITED for failure in failures.values())
+            # Who has waited for long has waited for something that nobody reports.
+            if time.monotonic() >= deadline - (_SETTLING - _WAITED_SETTLING if waited else 0):
                 break
             time.sleep(0.05)
-        if any(failure.kind is FailureKind.WAITED for failure in failures.values()):
+        if waited:
             stalled = self._stalled(failures)
             if stalled is not None:
                 return stalled
@@ -262,8 +266,18 @@ class Supervisor:
     # -- the end
 
     def end_all(self, grace: float) -> None:
-        """End all started ranks: those that do not end by themselves within ``grace`` seconds are killed."""
-        self.processes.wait(max(grace, 0.0))
+        """End all started ranks.
+
+        Args:
+            grace: Seconds in which those that know of the failure may end by themselves, their callbacks told.
+        """
+        began = time.monotonic()
+        while (passed := time.monotonic() - began) < grace:
+            failures = read_failures(self.job.folder)
+            running = [rank for rank, code in self.processes.exit_codes().items() if code is None]
+            if not running or (passed > _UNAWARE and not any(rank in failures for rank in running)):
+                break
+            time.sleep(0.02)
         self.processes.kill()
         self.processes.wait(5.0)
 

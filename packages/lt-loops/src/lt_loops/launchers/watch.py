@@ -5,6 +5,7 @@ A rank that is left alone would wait for the others for ever, so it ends, with e
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import multiprocessing
 import os
@@ -15,13 +16,14 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, TextIO
 
-from lt_loops.launchers.failure import FailureKind, note_failure, read_failures
+from lt_loops.launchers.failure import FailureKind, kind_of, note_failure, read_failures
 
 if TYPE_CHECKING:
     from lt_loops.launchers.job import Job
 
 __all__ = ["RankWatch", "ask_for_stacks", "fault_path", "stack_of_main_thread", "stack_path"]
 
+_PATIENCE = 1.0  # seconds to find out whether a lost connection means that the starter is gone
 _PERIOD = 0.2  # seconds between two looks: no load, and far below what the contract allows
 
 
@@ -58,6 +60,7 @@ class RankWatch(threading.Thread):
         self._job = job
         self._faults: TextIO | None = None
         self._told = False
+        self._ending = threading.Lock()
 
     def install(self, *, takes_faults: bool) -> None:
         """Begin to watch; exceptions that end this process are left to the starter to show.
@@ -68,15 +71,25 @@ class RankWatch(threading.Thread):
         if takes_faults or not faulthandler.is_enabled():
             self._faults = fault_path(self._job, self._job.rank).open("w")
             faulthandler.enable(self._faults)
-        before = sys.excepthook
-
-        def note(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-            note_failure(self._job.folder, self._job.rank, error)
-            if not self._starter_lives():
-                before(kind, error, trace)
-
-        sys.excepthook = note
+        sys.excepthook = self._note
+        atexit.register(self._leave)
         self.start()
+
+    def note(self, error: BaseException) -> None:
+        """Write down what ends this rank; where it ends because its starter is gone, say that instead."""
+        note_failure(self._job.folder, self._job.rank, error)
+        patience = _PATIENCE if kind_of(error) is FailureKind.LOST else 0.0
+        deadline = time.monotonic() + patience
+        while self._starter_lives() and time.monotonic() < deadline:
+            time.sleep(0.02)  # a process's connections are closed a moment before it is gone
+        self._leave()
+
+    def _note(self, kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        self.note(error)  # the starter prints it, as the last thing
+
+    def _leave(self) -> None:
+        if not self._starter_lives():
+            self._end_orphaned()
 
     def run(self) -> None:
         """Look around until the process ends."""
@@ -101,13 +114,14 @@ class RankWatch(threading.Thread):
 
     def _end_orphaned(self) -> None:
         """Say what happened, in one of the ranks, and end with all that this process has started."""
+        self._ending.acquire()  # of the two threads that come here, one goes on
         try:
             (self._job.folder / "orphaned").touch(exist_ok=False)
         except OSError:
             pass  # another one says it, or has said it
         else:
             time.sleep(2 * _PERIOD)  # the others end first: what is said is the last thing
-            print(self._last_words(), file=sys.stderr, flush=True)
+            print(f"\n{self._last_words()}", file=sys.stderr, flush=True)
             self._job.remove()
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)
@@ -123,6 +137,6 @@ class RankWatch(threading.Thread):
             return f"Rank {first.rank} of {job.num_ranks} (process {first.pid}) failed:\n\n{first.traceback}"
         who = f"Rank 0 of {job.num_ranks}" if multiprocessing.parent_process() is None else "The process of the trainer"
         return (
-            f"{who} (process {job.starter}) was killed {where}, by SIGKILL or by the machine running out of memory: it "
-            "could leave no traceback. The other ranks have ended."
+            f"{who} (process {job.starter}) ended {where} without a word: by SIGKILL, as when memory runs out (see "
+            "`dmesg`), or by `os._exit`. It could leave no traceback. The other ranks have ended."
         )
