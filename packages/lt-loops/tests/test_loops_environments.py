@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from lt_core import Callback
 from lt_core.errors import LtError, MisconfigurationValueError, MissingPackageError
 from lt_core.rank_zero import PossibleUserWarning
+from lt_core.testing import BoringModel
 from lt_loops import Trainer
 from lt_loops.environments import (
     ClusterEnvironment,
@@ -405,10 +407,123 @@ def test_an_installed_package_adds_an_environment_that_is_found_out(
         EnvironmentRegistry.remove("theirs")
 
 
-def test_one_process_has_no_use_for_an_environment() -> None:
-    """The message says which strategy has."""
-    with pytest.raises(MisconfigurationValueError, match="has one process only"):
-        Trainer(accelerator="cpu", strategy="single_device", plugins=[Cluster()], logger=False)
+def test_one_process_takes_an_environment_and_has_one_rank() -> None:
+    """It may be meant for other runs of the script, or for SLURM's queue."""
+    environment = Cluster()
+
+    trainer = Trainer(accelerator="cpu", devices=1, plugins=[environment], logger=False)
+
+    assert trainer.strategy.cluster_environment is environment
+    assert (trainer.world_size, trainer.global_rank) == (1, 0)
+
+
+# -- back into SLURM's queue
+
+
+class Announce(Callback):
+    """Sends this process the signal of a job whose time is over."""
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == 2:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def fit_as_a_task(folder: Path, answer: str, **arguments: Any) -> tuple[Trainer, list[str]]:
+    """Fit in a task of SLURM whose time ends at the second step; what this machine's `scontrol` was called with."""
+    calls = folder / "calls"
+    (folder / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {calls}\n{answer}\n')
+    (folder / "scontrol").chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    put(SLURM, PATH=path, SLURM_NTASKS=1, SLURM_NTASKS_PER_NODE=1, SLURM_NNODES=1, SLURM_PROCID=0, SLURM_LOCALID=0)
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_steps=4,
+        limit_val_batches=0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        callbacks=[Announce()],
+        **arguments,
+    )
+    code: Any = 0
+    try:
+        trainer.fit(BoringModel())
+    except SystemExit as ended:
+        code = ended.code
+    assert code == (143 if trainer.received_sigterm else 0)
+    return trainer, calls.read_text().splitlines() if calls.exists() else []
+
+
+def test_slurms_signal_saves_the_run_and_puts_the_job_back(tmp_path: Path) -> None:
+    """One process on one device; the handler is gone afterwards."""
+    trainer, calls = fit_as_a_task(tmp_path, "exit 0")
+
+    assert calls == ["requeue 1234567"]
+    assert (tmp_path / "hpc_ckpt_1.ckpt").exists()
+    assert trainer.global_step == 2
+    assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+
+
+def test_a_job_of_an_array_is_put_back_by_its_place(tmp_path: Path) -> None:
+    """The job's own number would name another one."""
+    put({"SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "3"})
+
+    _, calls = fit_as_a_task(tmp_path, "exit 0", plugins=[SLURMEnvironment()])
+
+    assert calls == ["requeue 77_3"]
+
+
+def test_a_queue_that_does_not_take_the_job_is_warned_of(tmp_path: Path) -> None:
+    """The state is saved in any case."""
+    with pytest.warns(UserWarning, match=r"`scontrol requeue 1234567` did not work: no permission. The run's state is"):
+        fit_as_a_task(tmp_path, "echo no permission >&2; exit 1")
+
+    assert (tmp_path / "hpc_ckpt_1.ckpt").exists()
+
+
+def test_a_handler_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
+    """The run goes on."""
+    came: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: came.append(number))
+    try:
+        trainer, calls = fit_as_a_task(tmp_path, "exit 0")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert came == [signal.SIGUSR1]
+    assert calls == []
+    assert trainer.global_step == 4
+
+
+class Handler(Callback):
+    """Notes who handles the signal while the run trains."""
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self.found = signal.getsignal(signal.SIGUSR1)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_job_that_must_not_be_put_back_leaves_the_signal_alone(wanted: bool, tmp_path: Path) -> None:
+    """`auto_requeue` decides."""
+    put(SLURM)
+    note = Handler()
+    environment = SLURMEnvironment(auto_requeue=wanted)
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=1,
+        fast_dev_run=True,
+        default_root_dir=tmp_path,
+        callbacks=[note],
+        plugins=[environment],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+    trainer.fit(BoringModel())
+
+    assert (note.found != signal.SIG_DFL) == wanted
 
 
 # -- contradictions

@@ -48,7 +48,7 @@ def resolve_components(
         resolved = _choose(strategy, accelerator, devices, num_nodes)
     resolved.num_nodes = num_nodes
     if environments:
-        _take_environment(resolved, environments[0])
+        resolved.cluster_environment = environments[0]
     if layer_syncs:
         _take_layer_sync(resolved, layer_syncs[0])
     if isinstance(resolved, ParallelStrategy):
@@ -99,15 +99,6 @@ def _choose(strategy: Any, accelerator: Any, devices: Any, num_nodes: int) -> St
     resolved.accelerator = chosen
     resolved.use_devices(found)
     return resolved
-
-
-def _take_environment(strategy: Strategy, environment: ClusterEnvironment) -> None:
-    if not isinstance(strategy, ParallelStrategy):
-        raise MisconfigurationValueError(
-            f"`Trainer(plugins=[{environment!r}])` got a cluster environment, and the strategy "
-            f'`{type(strategy).__name__}` has one process only. Expected one with several: pass `strategy="ddp"`.'
-        )
-    strategy.cluster_environment = environment
 
 
 def _take_layer_sync(strategy: Strategy, layer_sync: LayerSync) -> None:

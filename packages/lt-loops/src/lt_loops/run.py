@@ -17,7 +17,7 @@ from lt_core.callback import Callback
 from lt_core.checkpoint import restore_callbacks, restore_datamodule, restore_module, restore_optimizers
 from lt_core.checkpoint_file import unsafe_values
 from lt_core.data_hooks import DataHooks
-from lt_core.errors import MisconfigurationException, MisconfigurationTypeError
+from lt_core.errors import MisconfigurationException, MisconfigurationTypeError, SIGTERMException
 from lt_core.hooks import HookCall, HookCalls, bind_hook, is_overridden, resolve_hook_calls
 from lt_core.hparams import unpicklable_hparams
 from lt_core.module import LightningModule
@@ -39,6 +39,7 @@ from lt_loops.optimization.manual import ManualOptimization
 from lt_loops.optimization.schedulers import SchedulerStepper
 from lt_loops.profiling import HookProfiler
 from lt_loops.ranks.stop_vote import PolledStop, StopVote
+from lt_loops.requeue import RequeueWatch
 from lt_loops.run_state import KEY, restore_fit_progress
 from lt_loops.signals import SigtermWatch
 from lt_loops.steps import check_dataloader_idx, resolve_step
@@ -113,6 +114,7 @@ class Run:
         self._checked_safety = False
         self._profile = HookProfiler(trainer.profiler)
         self._sigterm = SigtermWatch(self._note_sigterm)
+        self._requeue = RequeueWatch(self._note_sigterm)
         self._stop: StopVote | PolledStop | None = None
 
     @property
@@ -173,6 +175,7 @@ class Run:
         if checkpoint is not None:
             self._restore_training(module, checkpoint)
         self._sigterm.install()
+        self._requeue.install(trainer.strategy)
 
     def _collect(self) -> tuple[LightningModule, Any]:
         """Find the module and where its data comes from."""
@@ -499,6 +502,8 @@ class Run:
         try:
             self._tell(error)
         finally:
+            if isinstance(error, SIGTERMException):
+                self._requeue.put_back(first=self._trainer.is_global_zero)
             for logger in self._trainer.loggers:
                 logger.finalize("failed")
             self._free()
@@ -532,3 +537,4 @@ class Run:
         self._sink.fx = None
         trainer.metrics_board.to_cpu()
         self._sigterm.remove()
+        self._requeue.remove()

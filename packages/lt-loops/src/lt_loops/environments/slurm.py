@@ -6,11 +6,12 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError
-from lt_core.rank_zero import PossibleUserWarning, rank_zero_warn
+from lt_core.rank_zero import PossibleUserWarning, rank_zero_info, rank_zero_warn
 from lt_loops.environments.base import KnowsItsRanks
 from lt_loops.environments.variables import number_or, read_number
 
@@ -33,7 +34,8 @@ class SLURMEnvironment(KnowsItsRanks):
     there the trainer starts the processes itself.
 
     Args:
-        auto_requeue: Whether the job may be put back into the queue when ``requeue_signal`` comes.
+        auto_requeue: Whether the run saves its state and the job is put back into the queue when ``requeue_signal``
+            comes (`sbatch --signal=USR1@90`).
         requeue_signal: Which signal announces the end of the job's time; by default SIGUSR1, where the system has it.
 
     Attributes:
@@ -98,6 +100,29 @@ class SLURMEnvironment(KnowsItsRanks):
         """The job's number; None in an interactive job, whose runs are many, and where there is none."""
         number = os.environ.get("SLURM_JOB_ID", "")
         return int(number) if number.isdecimal() and SLURMEnvironment.job_name() not in _INTERACTIVE else None
+
+    def requeue(self) -> bool:
+        """Put the job back into the queue, by ``scontrol requeue``; a job of an array by its place there.
+
+        Returns:
+            Whether SLURM took it; if not, a warning says why.
+        """
+        array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+        job = os.environ.get("SLURM_JOB_ID", "") if array is None or task is None else f"{array}_{task}"
+        try:
+            done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+        except OSError as error:
+            problem = str(error)
+        else:
+            problem = done.stderr.strip() or f"exit status {done.returncode}" if done.returncode else ""
+        if problem:
+            rank_zero_warn(
+                f"`scontrol requeue {job}` did not work: {problem}. The run's state is saved; expected the job to be "
+                "put back into the queue: submit it again, or pass `SLURMEnvironment(auto_requeue=False)`."
+            )
+            return False
+        rank_zero_info(f"The job {job} is back in the queue.")
+        return True
 
     def world_size(self) -> int:
         return read_number("SLURM_NTASKS", self.started_by, _START)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lt_core.log import Exchange
     from lt_core.module import LightningModule
     from lt_loops.accelerators import Accelerator
+    from lt_loops.environments import ClusterEnvironment
     from lt_loops.launchers import Launcher
     from lt_loops.ranks.board import RankBoard
 
@@ -45,6 +46,7 @@ class Strategy(ABC):
         launcher: Starts the processes; None where there is one only.
         board: What the processes of this machine tell each other without a collective; None where there is one only.
         num_nodes: How many machines take part.
+        cluster_environment: Who started the processes; None where there is one only and nobody said.
         timeout: How long a process may wait for the others.
         uneven_batches: While an evaluation reads a loader of which the ranks have unequal numbers of batches, these
             numbers; None otherwise. Collectives refuse to be called then, because some ranks would wait for ever.
@@ -54,6 +56,7 @@ class Strategy(ABC):
     launcher: Launcher | None = None
     board: RankBoard | None = None
     num_nodes: int = 1
+    cluster_environment: ClusterEnvironment | None = None
     timeout: timedelta = timedelta(minutes=30)
     uneven_batches: tuple[int | float, ...] | None = None
 
