@@ -451,6 +451,8 @@ def test_printed_folds_show_sizes_and_places() -> None:
     assert "outside the test part" in str(folds(range(10), 3, test=[0]))
 
 
+# Releases of matplotlib that are older than the libraries they read their own settings with warn of these.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("test", [None, "rotate"])
 def test_plotted_folds_are_a_picture(tmp_path: Path, test: Any) -> None:
     """A PNG file with the colours of the parts, in the places of their rows."""

@@ -169,7 +169,7 @@ def planted_leaks() -> list[Any]:
         pytest.param(frame_data, {}, lambda: frame_data[list(range(12))], id="batch of a table"),
         pytest.param(frame_data, {}, lambda: frame_data.__getitems__(range(12)), id="gather of a table"),
         pytest.param(data, named, data["target"].mean, id="column of a frame"),
-        pytest.param(data, named, lambda: data.to_numpy().sum(), id="frame as an array"),
+        pytest.param(data, named, lambda: data.to_numpy()[0], id="frame as an array"),
         pytest.param(data, named, partial(np.asarray, data), id="frame turned into an array"),
         pytest.param(plain, named, lambda: StandardScaler().fit(plain), id="scaler fitted on a frame"),
         pytest.param(data, named, partial(len, data), id="length of a frame"),
