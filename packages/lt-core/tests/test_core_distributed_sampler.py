@@ -147,7 +147,7 @@ def test_a_sampler_without_length_is_dealt_as_it_goes_on() -> None:
         assert in_turn(exact) == list(range(size))
     with pytest.raises(TypeError, match="Stream"):
         len(DistributedSamplerWrapper(Stream(3), 2, 0))
-    with pytest.raises(MisconfigurationTypeError, match="no length.*Leave `shuffle` out"):
+    with pytest.raises(MisconfigurationTypeError, match=r"no length.*Leave `shuffle` out"):
         DistributedSamplerWrapper(Stream(3), 2, 0, shuffle=True)
 
 
