@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from lt_core.module import LightningModule
@@ -226,7 +228,7 @@ class Checkpoint(Callback):
 
     best_model_path: str = ""
     last_model_path: str = ""
-    dirpath: str | None = None
+    dirpath: str | Path | None = None
 
     def find_last_checkpoints(self, trainer: Trainer) -> set[str]:
         """Return the files that ``ckpt_path="last"`` may mean; the trainer takes the newest that exists.

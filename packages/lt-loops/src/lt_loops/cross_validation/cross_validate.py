@@ -42,7 +42,7 @@ def cross_validate(
         results = [FoldResult.load(folder.result(index)) for index in range(len(folds))]
     else:
         results = [fold_run.run(folds[index]) for index in range(len(folds))]
-    report = CrossValidationReport(results, folds, make_module, str(folder.path))
+    report = CrossValidationReport(results, folds, make_module, type(trainer), str(folder.path))
     report.save()
     return report
 

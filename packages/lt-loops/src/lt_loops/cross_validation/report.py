@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from lt_loops.cross_validation.protocol import FoldsProtocol
     from lt_loops.cross_validation.result import FoldResult
+    from lt_loops.trainer import Trainer
 
 __all__ = ["CrossValidationReport"]
 
@@ -30,6 +31,7 @@ class CrossValidationReport:
         results: One for each fold, in order.
         folds: The folds.
         make_module: Makes a module, to load the folds' weights into.
+        make_trainer: Makes a trainer of the arguments that it gets, to predict with.
         folder: Where the run keeps its files.
 
     Attributes:
@@ -39,12 +41,18 @@ class CrossValidationReport:
     """
 
     def __init__(
-        self, results: list[FoldResult], folds: FoldsProtocol, make_module: Callable[..., Any], folder: str
+        self,
+        results: list[FoldResult],
+        folds: FoldsProtocol,
+        make_module: Callable[..., Any],
+        make_trainer: Callable[..., Trainer],
+        folder: str,
     ) -> None:
         self.results = results
         self.folds = folds
         self.folder = folder
         self._make_module = make_module
+        self._make_trainer = make_trainer
 
     # -- metrics
 
@@ -173,13 +181,11 @@ class CrossValidationReport:
         """
         from torch.utils.data import DataLoader
 
-        from lt_loops.trainer import Trainer
-
         if isinstance(loader, (list, tuple)):  # batches, where a trainer would see several loaders
             loader = DataLoader(loader, batch_size=None)  # type: ignore[arg-type]
         total: dict[str, Tensor] = {}
         for module in self.modules():
-            trainer = Trainer(
+            trainer = self._make_trainer(
                 accelerator="cpu",
                 logger=False,
                 enable_checkpointing=False,
