@@ -38,6 +38,8 @@ class OnExceptionCheckpoint(Checkpoint):
 
     FILE_EXTENSION = ".ckpt"
 
+    dirpath: str | Path
+
     def __init__(self, dirpath: str | Path, filename: str = "on_exception") -> None:
         super().__init__()
         if not filename:
