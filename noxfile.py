@@ -115,7 +115,7 @@ def floor(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """Look at a run of the GAN example in a real TensorBoard with headless Chromium; pictures go to build/browser/."""
+    """Look at a run of the GAN example in a real TensorBoard, in headless Chromium; pictures go to build/browser/."""
     missing = [program for program in ("chromium", "chromedriver") if shutil.which(program) is None]
     if missing and shutil.which("apt-get") and os.geteuid() == 0:
         session.run("apt-get", "update", external=True)

@@ -123,6 +123,7 @@ class MLFlowLogger(RemoteRunLogger):
             except self._errors() as error:
                 if self._on_failure == "raise" or self._refused(error):
                     raise
+                self._said_failure = True
                 rank_zero_warn(
                     f"{self._target()} cannot be reached: {error}. Training goes on, what is logged is kept in memory"
                     ' and tried again. Pass on_failure="raise" to the logger to end the run instead.'
@@ -300,7 +301,11 @@ class MLFlowLogger(RemoteRunLogger):
         return (MlflowException, OSError)
 
     def _refused(self, error: BaseException) -> bool:
-        return getattr(error, "error_code", None) in _REFUSALS
+        if getattr(error, "error_code", None) in _REFUSALS:
+            return True
+        # A store of files says INTERNAL_ERROR of everything: what did not come from the disk will be wrong again.
+        local = str(self._tracking_uri or self._local_uri()).startswith("file:")
+        return local and not isinstance(error, OSError) and not isinstance(error.__context__, OSError)
 
     def _target(self) -> str:
         return f"MLflow at {self._tracking_uri or self._save_dir}"

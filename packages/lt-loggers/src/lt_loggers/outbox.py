@@ -39,6 +39,7 @@ class Outbox:
         on_failure: ``"raise"`` lets the exception through in the calling thread, to end the run.
         refused: Tells from an exception that trying again is of no use.
         background: Send in a thread.
+        said_failure: That the target cannot be reached has been said already.
 
     Example:
         >>> sent = []
@@ -57,6 +58,7 @@ class Outbox:
         on_failure: OnFailure = "warn",
         refused: Callable[[BaseException], bool] = lambda error: False,
         background: bool = False,
+        said_failure: bool = False,
     ) -> None:
         self._send = send
         self._target = target
@@ -71,7 +73,7 @@ class Outbox:
         self._failed_at: float | None = None
         self._attempts = 0
         self._unsaid: list[tuple[BaseException, str | None]] = []
-        self._said_failure = False
+        self._said_failure = said_failure
         self._spooled: str | None = None
 
     @property

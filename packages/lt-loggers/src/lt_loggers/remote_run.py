@@ -34,6 +34,7 @@ class RemoteRunLogger(Logger):
         self._prefix = prefix
         self._on_failure = checked_on_failure(type(self).__name__, on_failure)
         self._outbox: Outbox | None = None
+        self._said_failure = False
         self._experiment: Any = None
         self._known_checkpoints: dict[str, float] = {}
 
@@ -82,6 +83,7 @@ class RemoteRunLogger(Logger):
                 on_failure=self._on_failure,
                 refused=self._refused,
                 background=self._background,
+                said_failure=self._said_failure,
             )
         self._outbox.add(kind, item)
 

@@ -192,7 +192,7 @@ class WandbLogger(RemoteRunLogger):
     def log_table(
         self,
         key: str,
-        columns: list[str] | None = None,
+        columns: list[str | int] | None = None,
         data: list[list[Any]] | None = None,
         dataframe: Any = None,
         step: int | None = None,
@@ -214,7 +214,7 @@ class WandbLogger(RemoteRunLogger):
     def log_text(
         self,
         key: str,
-        columns: list[str] | None = None,
+        columns: list[str | int] | None = None,
         data: list[list[str]] | None = None,
         dataframe: Any = None,
         step: int | None = None,
@@ -309,6 +309,7 @@ class WandbLogger(RemoteRunLogger):
         except wandb.errors.CommError as error:
             if self._on_failure == "raise":
                 raise
+            wandb.teardown()  # its service holds the id of the run that it could not begin
             run = wandb.init(**{**arguments, "mode": "offline"})
             rank_zero_warn(
                 f"The server of wandb does not answer: {error}. The run is kept in {os.path.dirname(run.dir)}."

@@ -8,7 +8,7 @@ says ``on_failure="raise"``.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from lt_core.errors import MisconfigurationValueError
 from lt_core.rank_zero import rank_zero_info, rank_zero_warn
@@ -36,8 +36,8 @@ def checked_on_failure(logger: str, value: str) -> OnFailure:
         >>> checked_on_failure("CSVLogger", "warn")
         'warn'
     """
-    if value == "warn" or value == "raise":
-        return value
+    if value in ("warn", "raise"):
+        return cast("OnFailure", value)
     raise MisconfigurationValueError(
         f"{logger} got on_failure={value!r}. Expected 'warn' (say it once, keep the rows, train on) or 'raise' (end the"
         " run). Pass one of them."
