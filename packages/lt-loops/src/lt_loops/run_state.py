@@ -108,7 +108,7 @@ def dump_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         "loggers": dump_loggers(trainer.loggers) if moment is None else moment.loggers,
     }
     own = _dump_own(trainer, module)
-    if trainer.world_size == 1:
+    if trainer.world_size == 1 or trainer.interrupted:  # after an exception the other ranks may not come
         return {**entry, **own}
     parts = trainer.strategy.gather_objects(own)
     return {**entry, **parts[0], "ranks": parts}

@@ -469,7 +469,8 @@ class Trainer(TrainerBase):
         with self.profiler.profile("save_checkpoint"):
             checkpoint = self.dump_checkpoint(weights_only=bool(weights_only))
             self.strategy.save_checkpoint(checkpoint, filepath, storage_options=storage_options)
-            self.strategy.barrier("save_checkpoint")
+            if not self.interrupted:  # after an exception the other ranks may not come
+                self.strategy.barrier("save_checkpoint")
 
     def dump_checkpoint(self, *, weights_only: bool = False) -> dict[str, Any]:
         """Return what `save_checkpoint` writes."""

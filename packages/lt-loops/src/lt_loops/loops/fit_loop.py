@@ -307,7 +307,7 @@ class FitLoop:
         trainer, progress = self._trainer, self.progress
         if not validated:
             if plan.stop is not None:
-                self._vote(plan.stop, closes=closes, is_last=is_last)
+                self._vote(plan.stop, closes=closes)
             validates = self._validates and self._validation_is_due(batch_idx, is_last=is_last)
             if validates:
                 self.moment = Moment.of(trainer)
@@ -573,13 +573,12 @@ class FitLoop:
             return Stop.SIGNAL
         return Stop.ASKED if trainer.should_stop else Stop.NO
 
-    def _vote(self, stop: StopVote | PolledStop, *, closes: bool, is_last: bool) -> None:
+    def _vote(self, stop: StopVote | PolledStop, *, closes: bool) -> None:
         """Agree with the other ranks whether training stops after this batch."""
         wish = self._wish()
         if wish is Stop.ASKED and (self._asked or not self._may_stop()):
             wish = Stop.NO  # all know already, or it is too early
-        more = not is_last and not self._steps_are_done()
-        self._take(stop.after(self.progress.total_batches, wish, closes=closes, may_vote=more))
+        self._take(stop.after(self.progress.total_batches, wish, closes=closes))
 
     def _meet(self) -> None:
         """Tell all ranks the wishes of each, where they meet anyway."""

@@ -23,7 +23,7 @@ class BoardField(IntEnum):
     Attributes:
         STEP: The window of batches that the process works on, or has completed last; -1 before the first.
         VOTE: After which batch it wants to stop and why, in one number; 0 while it does not (`stop_vote`).
-        BATCH: The training batch that it has begun last, counted over all epochs; -1 before the first.
+        BATCH: The training batch that it works on or is bound for, counted over all epochs; -1 before the first.
         EPOCH: The epoch that it is in.
         SIGNAL: 1 once it was told to end by a signal, else 0.
     """

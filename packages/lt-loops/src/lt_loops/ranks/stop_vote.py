@@ -6,32 +6,32 @@ once, as early stopping does, must stop training exactly where a single process 
 
 The processes of one machine vote on the `RankBoard`. Batches are numbered over the whole run. Each process
 
-1. writes the number of each batch that it begins;
+1. writes which batch it is bound for: p + 1 as soon as it has decided to go on after p;
 2. at the end of batch p, if it wishes to stop, and no vote for an earlier batch is on the board, writes the vote p
-   (once in a run) and waits until every other process has voted as well or has begun a batch after p. If all have
+   (once in a run) and waits until every other process has voted as well or is bound for a batch after p. If all have
    voted p, all stop after p. Otherwise the vote is refuted, and it goes on;
-3. at the end of batch c that closes an accumulation window, first waits until all others have begun c; then, if a vote
-   for an earlier batch is on the board, stops. A process that sees a vote for the batch that it has ended joins it.
+3. at the end of batch c that closes an accumulation window, first waits until all others are bound for c; then, if a
+   vote for an earlier batch is on the board, stops. A process that sees a vote for the batch that it has ended joins
+   it.
 
 Why they agree:
 
-- *All or none stop after p.* A vote is written once and before any later batch is begun. "All votes are p" is therefore
-  either true for ever or, once somebody has begun a batch after p or voted for another one, false for ever; and each
-  process that voted p waits until it is one or the other. Nobody stops after p without it being true.
+- *All or none stop after p.* A vote is written once, and before its process is bound for a later batch. "All votes
+  are p" is therefore either true for ever or, once somebody is bound for a batch after p or has voted for another one,
+  false for ever; and each process that voted p waits until it is one or the other. Nobody stops after p without it
+  being true.
 - *A refuted vote stops all after the same batch*: the first close c after it. A process that stops after p' < c
-  would need every vote to be p', and one is p. At c everybody waits until the others have begun c. Whoever voted before
-  c wrote that before beginning c, so everybody sees it, and stops. Nobody is beyond c: it would have ended c before,
+  would need every vote to be p', and one is p. At c everybody waits until the others are bound for c. Whoever voted
+  before c wrote that before it was, so everybody sees it, and stops. Nobody is beyond c: it would have ended c before,
   seeing the same. So all votes on a board lie between two closes, and c is the same for all of them.
-- *Nobody waits for ever.* Whoever waits at the end of p waits for others to begin p (rule 3), or to vote or begin a
-  batch after p (rule 2). Of the processes at the smallest batch, those that have not ended it go on, and those that
-  have either go on, or have all voted for it, which ends the wait. A process that dies is the launcher's matter, and
-  the wait is bounded by the strategy's timeout.
+- *Nobody waits for ever.* Whoever waits at the end of p waits for others to decide about a batch up to p. Of the
+  processes at the smallest batch, those that have not ended it go on, and those that have either go on, or have all
+  voted for it, which ends the wait. Between the end of a batch and the decision nothing else waits for other processes;
+  what does (validation, rows that need all ranks, the end of an epoch) comes after the decision has been written. A
+  process that dies is the launcher's matter, and the wait is bounded by the strategy's timeout.
 
 Nothing here depends on how gradients are combined. On devices that work asynchronously rule 3 keeps the processes
 (not the devices) within one window of each other.
-
-The last batch of an epoch, and of a run by ``max_steps``, is no place to vote: all processes leave the loop there and
-agree with the exchange at the end of the epoch. Votes for earlier batches are followed there as well.
 
 Processes on several machines share no memory. There the wishes are collected with a collective at the end of every n-th
 window, n being ``log_every_n_steps``.
@@ -83,7 +83,7 @@ class StopVote:
         >>> path = RankBoard.create(1)
         >>> vote = StopVote(RankBoard(path, 0), timedelta(seconds=1))
         >>> vote.begin(0)
-        >>> vote.after(0, Stop.NO, closes=True), vote.after(0, Stop.ASKED, closes=True)
+        >>> vote.after(0, Stop.NO, closes=True), vote.after(1, Stop.ASKED, closes=True)
         (<Stop.NO: 0>, <Stop.ASKED: 1>)
         >>> os.remove(path)
     """
@@ -103,7 +103,7 @@ class StopVote:
         board.write(BoardField.SIGNAL, 0)
 
     def begin(self, batch: int) -> None:
-        """Say that this process begins a batch.
+        """Say that this process begins a batch, where none comes before it.
 
         Args:
             batch: Its number over the whole run.
@@ -124,14 +124,13 @@ class StopVote:
         """Whether any process of this machine was told to end."""
         return any(self._board.read_all(BoardField.SIGNAL))
 
-    def after(self, batch: int, wish: Stop, *, closes: bool, may_vote: bool = True) -> Stop:
+    def after(self, batch: int, wish: Stop, *, closes: bool) -> Stop:
         """Find out whether all processes stop after a batch; each calls it at the end of every batch.
 
         Args:
             batch: The batch's number over the whole run.
             wish: What this process wishes.
             closes: Whether the batch closes an accumulation window.
-            may_vote: Whether there is another batch before the processes meet anyway.
 
         Returns:
             What all have agreed on.
@@ -140,23 +139,24 @@ class StopVote:
             TimeoutError: Another process did not come within the timeout.
         """
         if closes:
-            self._wait_until_begun(batch)
+            self._wait_until_bound_for(batch)
         votes = self._board.read_all(BoardField.VOTE)
-        if not wish and not any(votes):
-            return Stop.NO
-        return self._decide(batch, wish, votes, closes=closes, may_vote=may_vote)
+        decision = self._decide(batch, wish, votes, closes=closes) if wish or any(votes) else Stop.NO
+        if not decision:
+            self._board.write(BoardField.BATCH, batch + 1)
+        return decision
 
-    def _decide(self, batch: int, wish: Stop, votes: list[int], *, closes: bool, may_vote: bool) -> Stop:
+    def _decide(self, batch: int, wish: Stop, votes: list[int], *, closes: bool) -> Stop:
         placed = [_batch_of(vote) for vote in votes if vote]
         if any(each < batch for each in placed):
             return max(_stop_of(vote) for vote in votes if vote) if closes else Stop.NO
-        if not may_vote or self._voted or not (wish or batch in placed):
+        if self._voted or not (wish or batch in placed):
             return Stop.NO
         self._voted = True
         self._board.write(BoardField.VOTE, _vote(batch, wish or Stop.ASKED))
         return self._wait_for_votes(batch)
 
-    def _wait_until_begun(self, batch: int) -> None:
+    def _wait_until_bound_for(self, batch: int) -> None:
         read = self._board.read_all
         if min(read(BoardField.BATCH)) >= batch:
             return
@@ -168,8 +168,8 @@ class StopVote:
         board = self._board
         started = time.monotonic()
         while True:
-            begun, votes = board.read_all(BoardField.BATCH), board.read_all(BoardField.VOTE)
-            if any(each > batch for each in begun) or any(vote and _batch_of(vote) != batch for vote in votes):
+            bound, votes = board.read_all(BoardField.BATCH), board.read_all(BoardField.VOTE)
+            if any(each > batch for each in bound) or any(vote and _batch_of(vote) != batch for vote in votes):
                 return Stop.NO
             if all(votes):
                 return max(_stop_of(vote) for vote in votes)
@@ -178,11 +178,11 @@ class StopVote:
     def _sleep(self, started: float, batch: int) -> None:
         waited = time.monotonic() - started
         if waited > self._timeout:
-            begun = self._board.read_all(BoardField.BATCH)
-            behind = [rank for rank, each in enumerate(begun) if each == min(begun)]
+            bound = self._board.read_all(BoardField.BATCH)
+            behind = [rank for rank, each in enumerate(bound) if each == min(bound)]
             raise TimeoutError(
                 f"Rank {self._board.rank} has waited {waited:.0f} s at the end of batch {batch} for ranks {behind}, "
-                f"which are at batch {min(begun)}. Expected all ranks to work on the same batches: look at what these "
+                f"which are at batch {min(bound)}. Expected all ranks to work on the same batches: look at what these "
                 "ranks do, or raise the strategy's `timeout`."
             )
         time.sleep(_NAP if waited < 0.1 else _NAP_LATER)
@@ -231,14 +231,12 @@ class PolledStop:
         """Never known before the next question."""
         return False
 
-    def after(self, batch: int, wish: Stop, *, closes: bool, may_vote: bool = True) -> Stop:
+    def after(self, batch: int, wish: Stop, *, closes: bool) -> Stop:
         """Ask all processes at every n-th window; see `StopVote.after`."""
         if not closes:
             return Stop.NO
         self._windows += 1
-        if self._windows % self._every or not may_vote:
-            return Stop.NO
-        return agree(self._exchange, wish)
+        return Stop.NO if self._windows % self._every else agree(self._exchange, wish)
 
 
 def agree(exchange: Exchange, wish: Stop) -> Stop:
