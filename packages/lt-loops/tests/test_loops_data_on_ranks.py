@@ -619,17 +619,24 @@ def test_a_loader_that_ends_before_its_length_is_an_error_at_once() -> None:
         run_ranks(train_with_liar, 2, timeout=30)
 
 
-def look_at_shuffled_epochs() -> Any:
+def look_at_shuffled_epochs(workers: int) -> Any:
+    # The harness starts processes that import torch anew, which takes seconds; a user's workers are forked.
+    context = "fork" if workers else None
     seed_everything(3, verbose=False)
     trainer, model = trainer_on(2, max_epochs=2), Model()
     torch.manual_seed(trainer.global_rank)  # what a rank draws for itself does not matter
-    trainer.fit(model, DataLoader(numbers(7), batch_size=2, shuffle=True))
+    trainer.fit(
+        model, DataLoader(numbers(7), batch_size=2, shuffle=True, num_workers=workers, multiprocessing_context=context)
+    )
     return model.seen, trainer.num_training_batches, trainer.estimated_stepping_batches
 
 
 def test_shuffled_training_divides_one_order_for_each_epoch() -> None:
     """Both ranks together see each sample, one twice to make it even; the next epoch has another order."""
-    plain = run_ranks(look_at_shuffled_epochs, 2)
+    plain = run_ranks(look_at_shuffled_epochs, 2, 0)
+    helped = run_ranks(look_at_shuffled_epochs, 2, 1)
+
+    assert helped == plain
 
     assert [result[1:] for result in plain] == [(2, 4), (2, 4)]
     epochs = [
