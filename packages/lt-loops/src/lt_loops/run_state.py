@@ -21,6 +21,8 @@ from lt_loops.logger_state import dump_loggers, restore_loggers
 from lt_loops.loops.fit_loop import Progress, Resume
 
 if TYPE_CHECKING:
+    from lt_loops.loops.fit_loop import FitLoop
+    from lt_loops.signal_checkpoint import Moment
     from lt_loops.trainer import Trainer
 
 __all__ = ["KEY", "dump_loops", "dump_run", "restore_fit_progress"]
@@ -98,7 +100,7 @@ def dump_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     With several ranks each rank has its own part in it, gathered by a collective.
     """
     loop = trainer.fit_loop
-    progress, moment = loop.progress, loop.moment
+    progress, moment = loop.progress, _moment_of(loop)
     entry: dict[str, Any] = {
         "phase": progress.phase,
         "window_open": progress.window_open,
@@ -114,10 +116,15 @@ def dump_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     return {**entry, **parts[0], "ranks": parts}
 
 
+def _moment_of(loop: FitLoop) -> Moment | None:
+    """Return what was before the running validation, where the run goes on with that validation from its beginning."""
+    return loop.moment if loop.progress.phase != "validation" else None
+
+
 def _dump_own(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     """Return what is this rank's alone."""
     loop = trainer.fit_loop
-    progress, moment = loop.progress, loop.moment
+    progress, moment = loop.progress, _moment_of(loop)
     in_epoch = loop.batches is not None and progress.phase != "epoch_end"
     sink = trainer.metrics_board.sink
     # A validation that is being finished is not repeated: what it measured must not be there for the next one.
