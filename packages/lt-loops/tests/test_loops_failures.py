@@ -208,8 +208,6 @@ def test_workers_of_loaders_end_with_their_rank(failing: Any) -> None:
     ("what", "rank", "status", "said"),
     [
         ("raise", 1, 1, r"Rank 1 of 2 \(process \d+\) failed at step 3\."),
-        ("raise", 0, 1, r"This is rank 0, which failed at step 3"),
-        ("kill", 1, 1, r"Rank 1 of 2 \(process \d+\) was killed by SIGKILL at step 3\."),
         ("kill", 0, -9, r"Rank 0 of 2 \(process \d+\) ended at step 3 without a word"),
     ],
 )
@@ -222,7 +220,7 @@ def test_a_script_that_was_started_again_fails_as_a_whole(
     assert ended.status == status
     assert re.search(said, ended.printed)
     if what == "raise":
-        assert "ValueError: broken on purpose" in ended.printed.rstrip().split("\n")[-1 - (rank == 0)]
+        assert "ValueError: broken on purpose" in ended.printed.rstrip().split("\n")[-1]
         assert "TOLD 0" in ended.printed
     assert ended.seconds < _SECONDS
     assert ended.left == []

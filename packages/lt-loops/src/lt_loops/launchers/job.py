@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 from lt_loops.ranks.board import BoardField, RankBoard
@@ -61,8 +62,17 @@ class Job:
         board.close()
         return None if step < 0 else step
 
+    def note_temporary_folder(self) -> None:
+        """Write down where `multiprocessing` keeps the sockets of this process, which leaves them when it is killed."""
+        (self.folder / f"temporary-{self.rank}").write_text(get_temp_dir(), encoding="utf-8")
+
     def remove(self) -> None:
-        """Remove the folder with all that is in it."""
+        """Remove the folder with all that is in it, and what killed ranks have left elsewhere."""
+        own = get_temp_dir()
+        for note in self.folder.glob("temporary-*"):
+            path = note.read_text(encoding="utf-8")
+            if path and path != own:
+                shutil.rmtree(path, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
+from multiprocessing.util import get_temp_dir
 from typing import TYPE_CHECKING, Any
 
 from lt_loops.launchers.failure import FailureKind, RankFailedError, kind_of, note_failure
@@ -70,6 +72,7 @@ class ScriptMonitor(threading.Thread):
             child.kill()
         self._supervisor.processes.kill()
         self._supervisor.job.remove()
+        shutil.rmtree(get_temp_dir(), ignore_errors=True)  # nothing that would remove it runs any more
         sys.stdout.flush()
         print(f"\n{cause.report}", file=sys.stderr, flush=True)
         os._exit(1)

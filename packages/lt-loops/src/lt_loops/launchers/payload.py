@@ -42,7 +42,7 @@ class _ByValue(ForkingPickler):
         for kind in list(table):
             if isinstance(kind, type) and (issubclass(kind, shared) or kind.__name__.endswith("Storage")):
                 del table[kind]
-        self.dispatch_table = table  # type: ignore[assignment]
+        self.dispatch_table = table
         self._name_of = name_of
 
     def persistent_id(self, obj: Any) -> Any:
@@ -102,7 +102,8 @@ class Payload:
         try:
             data = dumps(self._content)
         except _FAILURES as error:
-            raise _explained(*self._content, error) from error
+            trainer, call = self._content
+            raise _explained(trainer, call, error) from error
         return {"_content": None, "_data": data}
 
     def open(self) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 import time
+from contextlib import suppress
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,7 +187,7 @@ class ProcessLauncher(Launcher):
             codes = processes.exit_codes()
             if all(code is not None for code in codes.values()) and any(codes.values()):
                 raise SIGTERMException
-            # torchelastic's look at the processes ends them in its own way where one has failed: it looks when all are done.
+            # Where one has failed torchelastic would end the others in its own way: it looks when all are done.
             if all((job.folder / f"done-{rank}").exists() for rank in codes):
                 ended = context.wait(0)
                 if ended is not None and not ended.is_failed():
@@ -204,7 +205,7 @@ class ProcessLauncher(Launcher):
             raise MisconfigurationException(refused.read_text(encoding="utf-8"))
         try:
             original = pickle.loads((supervisor.job.folder / f"error-{cause.rank}").read_bytes())
-        except Exception:  # whatever an exception's own way of being pickled raises
+        except Exception:  # noqa: BLE001 -- an exception's own way of being pickled may raise anything
             original = None
         raise cause.error() from original
 
@@ -232,8 +233,6 @@ def _refuse_import(folder: Path) -> None:
         "ranks would start ranks without end. Expected the call in the main process only: put it under "
         '`if __name__ == "__main__":`, or pass `strategy="ddp"`.'
     )
-    try:
+    with suppress(OSError):
         (folder / "refused").write_text(message, encoding="utf-8")
-    except OSError:
-        pass
     sys.exit(1)

@@ -40,7 +40,7 @@ def run_rank(rank: int, payload: Payload, start_method: str) -> None:
     watch.install(takes_faults=True)
     try:
         _call(rank, payload, job, start_method)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 -- the starter raises it
         _leave_error(job, rank, error)
         watch.note(error)
         sys.exit(_exit_status(error))
@@ -75,5 +75,5 @@ def _leave_error(job: Job, rank: int, error: BaseException) -> None:
 
 def _exit_status(error: BaseException) -> Any:
     if isinstance(error, SystemExit):
-        return error.code if error.code else 1
+        return error.code or 1
     return 130 if isinstance(error, KeyboardInterrupt) else 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import pickle
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from lt_loops.launchers.call import Call
     from lt_loops.trainer import Trainer
 
-__all__ = ["bring_back", "collect_results"]
+__all__ = ["Known", "bring_back", "collect_results"]
 
 _TRAINER = (
     "state",
@@ -38,7 +40,7 @@ _TRAINER = (
 _FIT_LOOP = ("progress", "max_epochs", "min_epochs", "max_steps", "min_steps")
 _LOOPS = ("validate_loop", "test_loop", "predict_loop")
 _COUNTERS = ("seen", "last_batches")
-_NOT_PICKLABLE = (TypeError, AttributeError, RuntimeError, ValueError, NotImplementedError)
+_NOT_PICKLABLE = (pickle.PicklingError, TypeError, AttributeError, RuntimeError, ValueError, NotImplementedError)
 
 
 class Known:
@@ -104,13 +106,8 @@ def _attributes(value: Any, known: Known) -> dict[str, bytes]:
     state = value.__getstate__() if own else vars(value)
     travelling = {}
     for name, part in (state if isinstance(state, dict) else {}).items():
-        try:
+        with suppress(*_NOT_PICKLABLE):  # an open file, a lock: the receiver's own stays
             travelling[name] = dumps(_on_cpu(part), known.name_of)
-        except _NOT_PICKLABLE:
-            continue  # an open file, a lock: the receiver's own stays
-        except Exception as error:
-            if type(error).__name__ != "PicklingError":
-                raise
     return travelling
 
 
@@ -144,14 +141,7 @@ def collect_results(trainer: Trainer, call: Call, known: Known, value: Any) -> b
         "weights": {name: _on_cpu(part) for name, part in trainer.strategy.lightning_module_state_dict().items()},
         "trainer": {name: getattr(trainer, name) for name in _TRAINER},
         "fit_loop": {name: getattr(trainer.fit_loop, name) for name in _FIT_LOOP},
-        "loops": {
-            loop: {
-                name: getattr(getattr(trainer, loop), name)
-                for name in _COUNTERS
-                if hasattr(getattr(trainer, loop), name)
-            }
-            for loop in _LOOPS
-        },
+        "loops": {loop: _counters(getattr(trainer, loop)) for loop in _LOOPS},
         "metrics": (dict(board.callback_metrics), dict(board.logged_metrics), dict(board.progress_bar_metrics)),
         "parts": {name: _attributes(part, known) for name, part in known.kept()},
         "module": _module_attributes(known),
@@ -160,10 +150,14 @@ def collect_results(trainer: Trainer, call: Call, known: Known, value: Any) -> b
     return dumps(results)
 
 
+def _counters(loop: Any) -> dict[str, Any]:
+    return {name: getattr(loop, name) for name in _COUNTERS if name in vars(loop)}
+
+
 def _module_attributes(known: Known) -> dict[str, bytes]:
     """Return the module's plain attributes, such as a list in which it collects outputs."""
     plain = {name: part for name, part in vars(known.module).items() if not name.startswith("_") and name != "training"}
-    return {name: data for name, data in _attributes(_Plain(plain), known).items()}
+    return _attributes(_Plain(plain), known)
 
 
 class _Plain:
@@ -218,8 +212,8 @@ def _load_weights(module: LightningModule, weights: dict[str, Tensor]) -> None:
         if name in here and isinstance(value, Tensor) and here[name].shape != value.shape:
             rank_zero_warn(
                 f"The weight `{name}` has the shape {tuple(value.shape)} on the ranks and {tuple(here[name].shape)} in "
-                "the process that started them; its module is replaced by none of the ranks'. Expected modules that "
-                "keep their shapes: load the checkpoint instead."
+                "the process that called the trainer, where it stays as it was. Expected modules that keep their "
+                "shapes: load the checkpoint instead."
             )
     fitting = {name: value for name, value in weights.items() if name in here and here[name].shape == value.shape}
     nn.Module.load_state_dict(module, fitting, strict=False)

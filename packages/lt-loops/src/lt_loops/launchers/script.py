@@ -89,6 +89,7 @@ class ScriptLauncher(Launcher):
         self._started = True
         os.environ.update(environments[0])
         enter_job(job)
+        job.note_temporary_folder()
         if threads is not None:
             torch.set_num_threads(int(threads))
         if supervisor is None:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,30 +41,17 @@ class RankProcesses(ABC):
         codes = self.exit_codes()
         for rank, pid in self.pids().items():
             if codes[rank] is None:
-                try:
+                with suppress(ProcessLookupError):
                     os.kill(pid, number)
-                except ProcessLookupError:
-                    continue
 
     def kill(self) -> None:
         """End all of them at once, with everything that they have started."""
         codes = self.exit_codes()
         for rank, pid in self.pids().items():
-            try:
-                if hasattr(os, "killpg"):
-                    os.killpg(pid, signal.SIGKILL)  # also what a dead rank has left behind
-                elif codes[rank] is None:
-                    os.kill(pid, signal.SIGTERM)
-            except (ProcessLookupError, PermissionError):
-                # It has no group of its own yet (it is starting), or nothing is left of it.
-                if codes[rank] is None:
-                    self._kill_one(pid)
-
-    def _kill_one(self, pid: int) -> None:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+            if not _kill_group(pid) and codes[rank] is None:
+                # It has no group of its own: it is starting, or the system has none.
+                with suppress(ProcessLookupError):
+                    os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def wait(self, seconds: float) -> bool:
         """Wait until all have ended, and tell whether they have."""
@@ -280,6 +268,15 @@ class Supervisor:
             time.sleep(0.02)
         self.processes.kill()
         self.processes.wait(5.0)
+
+
+def _kill_group(group: int) -> bool:
+    """End a process group, also when only what a dead rank has left behind is in it; tell whether there was one."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError, AttributeError):
+        return False
+    return True
 
 
 def _signal_name(number: int) -> str:

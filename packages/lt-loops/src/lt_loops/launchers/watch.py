@@ -71,6 +71,7 @@ class RankWatch(threading.Thread):
         if takes_faults or not faulthandler.is_enabled():
             self._faults = fault_path(self._job, self._job.rank).open("w")
             faulthandler.enable(self._faults)
+        self._job.note_temporary_folder()
         sys.excepthook = self._note
         atexit.register(self._leave)
         self.start()
@@ -121,7 +122,8 @@ class RankWatch(threading.Thread):
             pass  # another one says it, or has said it
         else:
             time.sleep(2 * _PERIOD)  # the others end first: what is said is the last thing
-            print(f"\n{self._last_words()}", file=sys.stderr, flush=True)
+            # torch keeps what hooks of exceptions print until they are over; this one never is.
+            print(f"\n{self._last_words()}", file=sys.__stderr__ or sys.stderr, flush=True)
             self._job.remove()
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)
