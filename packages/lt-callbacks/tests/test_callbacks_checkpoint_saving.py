@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from lt_callbacks import EarlyStopping, ModelCheckpoint, OnExceptionCheckpoint
 from lt_core.checkpoint_file import load_checkpoint_file
 from lt_core.errors import MisconfigurationException
+from lt_core.single_process import SingleProcess
 from lt_core.testing import BoringModel, ManualOptimBoringModel, MiniTrainer, RandomDataset
 
 torch.set_num_threads(1)
@@ -553,3 +554,28 @@ def test_the_time_already_waited_for_survives_a_restart() -> None:
     second.on_train_start(None, None)
 
     assert time.monotonic() - second._last_time_checked == pytest.approx(60, abs=5)
+
+
+def test_all_processes_hear_of_a_folder_that_the_first_cannot_write_to(tmp_path: Path) -> None:
+    """The others would otherwise wait for one that has ended."""
+
+    class Second(SingleProcess):
+        is_global_zero = False
+
+        def broadcast(self, obj: Any, src: int = 0) -> Any:
+            return "said by the first" if obj is None else obj
+
+    trainer = MiniTrainer()
+    trainer.strategy = Second(trainer)
+
+    with pytest.raises(MisconfigurationException, match="said by the first"):
+        ModelCheckpoint(tmp_path).setup(trainer, BoringModel(), "fit")
+
+
+def test_last_alone_holds_the_end_of_training_too(tmp_path: Path) -> None:
+    """Epochs after the last validation are in it."""
+    checkpoint = ModelCheckpoint(tmp_path, save_top_k=0, save_last=True)
+
+    trainer = fit(checkpoint, tmp_path, epochs=3, check_val_every_n_epoch=2)
+
+    assert load_checkpoint_file(checkpoint.last_model_path)["global_step"] == trainer.global_step

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from lt_callbacks import EarlyStopping, EarlyStoppingReason, Timer
 from lt_core.errors import MisconfigurationException
+from lt_core.single_process import SingleProcess
 from lt_core.testing import BoringModel, MiniTrainer, RandomDataset
 
 torch.set_num_threads(1)
@@ -195,6 +196,34 @@ def test_overriding_the_decision_changes_it() -> None:
 
     assert trainer.current_epoch == 2
     assert stopping.stopping_reason_message == "two"
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_every_process_knows_why_the_run_stops(mine: bool) -> None:
+    """One whose own value is fine gets the reason of the one whose value is not."""
+
+    class OfTwo(SingleProcess):
+        world_size = 2
+
+        def reduce_boolean_decision(self, decision: bool, all: bool = True) -> bool:  # noqa: A002 - the name of the protocol
+            return decision if all else True
+
+        def reduce(self, tensor: Any, group: Any = None, reduce_op: str | None = "mean") -> Any:
+            assert reduce_op == "max"
+            return torch.maximum(tensor, torch.tensor(EarlyStoppingReason.NON_FINITE_METRIC.value))
+
+    class Seen(MiniTrainer):
+        @property
+        def callback_metrics(self) -> dict[str, torch.Tensor]:
+            return {"score": torch.tensor(float("nan") if mine else 1.0)}
+
+    stopping, trainer = EarlyStopping("score"), Seen()
+    trainer.strategy = OfTwo(trainer)
+    stopping._run_early_stopping_check(trainer)
+
+    assert trainer.should_stop
+    assert stopping.stopping_reason is EarlyStoppingReason.NON_FINITE_METRIC
+    assert ("another process" in (stopping.stopping_reason_message or "")) is not mine
 
 
 @pytest.mark.parametrize("interval", ["step", "epoch"])

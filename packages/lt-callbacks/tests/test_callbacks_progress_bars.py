@@ -596,6 +596,37 @@ def test_the_rate_is_that_of_training_alone(bar_class: Any, terminal: Terminal) 
     assert 20 / 0.4 >= rates[-1] > 20 / 1.0
 
 
+@pytest.mark.parametrize(("takes", "expected"), [(0.0001, 100), (0.001, 50), (0.0025, 20), (0.05, 10)])
+def test_drawing_takes_at_most_a_two_hundredth_of_the_time(
+    takes: float, expected: int, bar_class: Any, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted over ten seconds of steps of a millisecond: ten drawings a second at most, one at least."""
+    from lt_callbacks.progress import phased_bar
+
+    now, drawings = 1000.0, 0
+    monkeypatch.setattr(phased_bar, "monotonic", lambda: now)
+
+    def draw(*args: Any) -> None:
+        nonlocal now, drawings
+        drawings += 1
+        now += takes
+
+    bar, module = bar_class(), Logs()
+    bar._show = draw
+    trainer = MiniTrainer(callbacks=[bar])
+    trainer.num_training_batches = 10_000
+    bar.setup(trainer, module, "fit")
+    bar.on_train_start(trainer, module)
+    bar.on_train_epoch_start(trainer, module)
+
+    for batch_idx in range(10_000):
+        now += 0.001
+        bar.on_train_batch_end(trainer, module, None, None, batch_idx)
+
+    assert expected * 0.8 <= drawings <= expected + 3
+    bar.teardown(trainer, module, "fit")
+
+
 def test_the_pace_is_that_of_the_last_half_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """It follows a loop that becomes slower, and leaves pauses out."""
     from lt_callbacks.progress import pace as module
@@ -638,7 +669,7 @@ def test_metrics_and_counts_keep_their_place(bar_class: Any, terminal: Terminal)
     MiniTrainer(callbacks=[bar_class()]).fit(Jumps(), data(12), data(1))
 
     lines = [line for line in re.split(r"[\r\n]+", screen(terminal)) if re.search(r" +[1-9]\d*/12 ", line)]
-    assert len(lines) >= 10
+    assert len(lines) >= 2
     assert len({re.search(r"b[=:]", line).start() for line in lines}) == 1  # type: ignore[union-attr]
     assert len({re.search(r"\d+/12", line).end() for line in lines}) == 1  # type: ignore[union-attr]
 

@@ -3,6 +3,7 @@
 Per batch a bar notes the batch's number and compares the clock with the next moment to draw, at most ten times a
 second; all else (reading metrics, which waits for the device, and writing to the terminal) happens at those moments
 and when a bar is seen for the last time. That holds across epochs, so that short epochs do not flood the terminal.
+Where a drawing takes long, fewer are made, so that they take a two-hundredth of the time.
 Output that is no terminal gets plain lines instead.
 """
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["PhasedProgressBar"]
 
 _SHORTEST_INTERVAL = 0.1
+_LONGEST_INTERVAL = 1.0
+_PART_OF_TIME = 0.005
 _NEVER = math.inf
 _AT_ONCE = 0.0
 
@@ -52,6 +55,7 @@ class PhasedProgressBar(ProgressBar):
         self._enabled = True
         self._plain: PlainLines | None = None
         self._next_refresh = _NEVER
+        self._drawing_takes: float | None = None
         self._train_batches_done = 0
         self._train_batches_drawn = 0
         self._eval_batches_done = 0
@@ -157,6 +161,7 @@ class PhasedProgressBar(ProgressBar):
         if self.is_disabled:
             self._next_refresh = _NEVER
             return
+        began = monotonic()
         due = self._plain is None or self._plain.update(phase, done)
         metrics = self.get_metrics(self.trainer, pl_module) if due and pl_module is not None else None
         if phase != "train" and self._train_is_shown and self._train_batches_drawn != self._train_batches_done:
@@ -171,8 +176,15 @@ class PhasedProgressBar(ProgressBar):
             self._train_batches_drawn = done
         if self._plain is not None and due:
             self._plain.report(phase, metrics or {})
-        # Counted from the end of the drawing: a slow terminal must not take all the time there is.
-        self._next_refresh = monotonic() + self._interval
+        self._next_refresh = self._choose_next_refresh(began, monotonic())
+
+    def _choose_next_refresh(self, began: float, ended: float) -> float:
+        """Return when to draw again, counted from the end of a drawing."""
+        # The first drawing of a bar also imports and prepares, and says nothing of the others.
+        known = self._drawing_takes
+        self._drawing_takes = 0.0 if known is None else (known + ended - began) / 2
+        wait = min(self._drawing_takes / _PART_OF_TIME, _LONGEST_INTERVAL)
+        return ended + max(wait, self._interval)
 
     def _end(self, phase: str, pl_module: LightningModule | None = None) -> None:
         """End a phase; in plain lines, with the metrics if a module is given."""
