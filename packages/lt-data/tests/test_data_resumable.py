@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from lt_core.errors import CheckpointError, MisconfigurationException
 from lt_core.seed import collect_random_states
@@ -213,6 +213,15 @@ def test_batched_data_are_seeded_once_a_batch() -> None:
     readers = [ResumableDataLoader(Batched(), 4, num_workers=workers) for workers in (0, 2)]
 
     assert batches(readers[0]) == batches(readers[1])
+
+
+def test_samples_of_a_subset_are_seeded_one_by_one() -> None:
+    """The size of the batches makes no difference to them."""
+    readers = [ResumableDataLoader(Subset(Augmented(), range(3, 9)), size, seed=1) for size in (2, 3)]
+
+    samples = [[sample for batch in batches(reader) for sample in batch] for reader in readers]
+
+    assert samples[0] == samples[1]
 
 
 def test_without_seeding_the_samples_are_as_the_process_draws() -> None:

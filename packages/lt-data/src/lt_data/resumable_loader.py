@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset, Sampler
+from torch.utils.data import DataLoader, IterableDataset, Sampler, Subset
 
 from lt_core.errors import MisconfigurationTypeError, MisconfigurationValueError
 from lt_data.order import checked_seed, mixed_seed
@@ -207,6 +207,10 @@ class _SeededSamples:
     def __init__(self, dataset: Any, seed: int) -> None:
         self.dataset = dataset
         self._seed = seed
+        source = dataset
+        while isinstance(source, Subset):  # has `__getitems__` whatever it is made of
+            source = source.dataset
+        self._reads_batches = callable(getattr(source, "__getitems__", None))
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -229,10 +233,9 @@ class _SeededSamples:
                 numpy.random.set_state(legacy)
 
     def _read(self, rows: Sequence[int]) -> Any:
-        whole = getattr(self.dataset, "__getitems__", None)
-        if whole is not None and len(rows):
+        if self._reads_batches and len(rows):
             self._seed_for(rows[0])
-            return whole([int(row) for row in rows])
+            return self.dataset.__getitems__([int(row) for row in rows])
         samples = []
         for row in rows:
             self._seed_for(row)
