@@ -273,8 +273,8 @@ class LightningModule(HyperparametersMixin, ModelHooks, DataHooks, nn.Module):
             reduce_fx: How an epoch's values become one: ``"mean"`` (weighted by batch size), ``"sum"``, ``"min"`` or
                 ``"max"``.
             enable_graph: Keep the autograd graph.
-            sync_dist: Combine the epoch's value over ranks.
-            sync_dist_group: The process group to combine in.
+            sync_dist: Combine a step's value over ranks when a row goes to the loggers; an epoch's always is.
+            sync_dist_group: The process group to combine in, None for all ranks.
             add_dataloader_idx: Append ``/dataloader_idx_N`` where there are several evaluation loaders.
             batch_size: How many samples the value stands for; needed where the batch does not tell.
             metric_attribute: The name of the metric's attribute where the object alone does not tell.
@@ -325,8 +325,8 @@ class LightningModule(HyperparametersMixin, ModelHooks, DataHooks, nn.Module):
             on_epoch: Publish the epoch's values.
             reduce_fx: How an epoch's values become one.
             enable_graph: Keep the autograd graph.
-            sync_dist: Combine the epoch's values over ranks.
-            sync_dist_group: The process group to combine in.
+            sync_dist: Combine step values over ranks when a row goes to the loggers; the epoch's always are.
+            sync_dist_group: The process group to combine in, None for all ranks.
             add_dataloader_idx: Append ``/dataloader_idx_N`` where there are several evaluation loaders.
             batch_size: How many samples the values stand for.
             rank_zero_only: Log on rank zero only.
