@@ -431,10 +431,13 @@ def test_a_tqdm_bar_exists_without_a_terminal_too(capsys: Any) -> None:
     assert "2/2 batches" in capsys.readouterr().out
 
 
-def test_a_tqdm_bar_is_drawn_at_every_nth_batch_only(terminal: Terminal) -> None:
+def test_a_tqdm_bar_is_drawn_at_every_nth_batch_only(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a refresh rate of three, the fourth batch is not drawn, the last one is."""
+    from lt_callbacks.progress import phased_bar
+
     bar, module = TQDMProgressBar(refresh_rate=3), Logs()
     bar._interval = 0.0
+    monkeypatch.setattr(phased_bar, "_LONGEST_INTERVAL", 0.0)  # whatever a drawing takes
     trainer = MiniTrainer(callbacks=[bar])
     trainer.num_training_batches = 5
     bar.setup(trainer, module, "fit")
