@@ -19,6 +19,9 @@ from lt_loggers import WandbLogger
 wandb: Any = pytest.importorskip("wandb", reason="WandbLogger is not tested: wandb is not installed here")
 
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what wandb stands on
+
+
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -27,6 +30,7 @@ def _quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     yield
     wandb.finish()
+    wandb.teardown()  # older releases keep folder and key of the first run of a process
 
 
 def records(folder: Path) -> list[Any]:
@@ -156,10 +160,8 @@ def test_images_and_tables_go_to_the_run(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"write `log_image\('digits', \[...\]\)`"):
         logger.log_image("digits", picture)  # type: ignore[arg-type]
 
-    found = {name: value for row in rows(tmp_path) for name, value in row.items()}
-    text = json.dumps(found)
-    assert "images/separated" in text or '"count": 2' in text
-    assert "table-file" in text
+    wandb.finish()
+    assert list(tmp_path.glob("wandb/offline-run-*/files/media/table/answers*.table.json"))
     assert list(tmp_path.glob("wandb/offline-run-*/files/media/images/digits*.png"))
 
 
@@ -183,7 +185,7 @@ def test_checkpoints_become_artifacts_of_the_run(tmp_path: Path) -> None:
     artifacts += [record.request.log_artifact.artifact for record in found if record.request.HasField("log_artifact")]
     [artifact] = [each for each in artifacts if each.type == "model"]
     assert artifact.name == f"model-{run.id}"
-    assert list(artifact.aliases) == ["latest", "best"]
+    assert sorted(artifact.aliases) == ["best", "latest"]
     assert json.loads(artifact.metadata)["score"] == 0.5
 
 
