@@ -74,7 +74,7 @@ class Module(BoringModel):
         return super().validation_step(batch, batch_idx)
 
     def train_dataloader(self) -> Any:
-        size = 1_000_000 if self.case.place == "signal" else 8 * self.case.world
+        size = 10_000 if self.case.place == "signal" else 8 * self.case.world
         return DataLoader(RandomDataset(32, size), num_workers=self.case.workers)
 
 

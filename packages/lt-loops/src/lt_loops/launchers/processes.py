@@ -123,9 +123,9 @@ class ProcessLauncher(Launcher):
                 f"`start_method={self._start_method!r}` does not exist on this system. Expected one of "
                 f"{multiprocessing.get_all_start_methods()}."
             )
-        starter = os.environ.get(_STARTING)
-        if starter is not None and multiprocessing.parent_process() is not None:
-            _refuse_import(Path(starter))
+        starter, _, folder = os.environ.get(_STARTING, "").partition(":")
+        if starter and int(starter) != os.getpid() and Path(folder).exists():
+            _refuse_import(Path(folder))
 
     def _start(self, job: Job, meeting: Meeting, payload: Payload) -> _Context:
         threads = threads_per_rank(job.num_ranks)
@@ -142,7 +142,7 @@ class ProcessLauncher(Launcher):
             start_method=self._start_method,
             logs_specs=SharedOutput(),
         )
-        os.environ[_STARTING] = str(job.folder)
+        os.environ[_STARTING] = f"{os.getpid()}:{job.folder}"
         sys.stdout.flush()
         sys.stderr.flush()
         try:
@@ -150,6 +150,7 @@ class ProcessLauncher(Launcher):
                 context.start()
         except BaseException:
             context.close()
+            _check_not_refused(job)
             raise
         finally:
             del os.environ[_STARTING]
@@ -200,9 +201,7 @@ class ProcessLauncher(Launcher):
     def _fail(self, supervisor: Supervisor, cause: Cause) -> None:
         """End all ranks and raise what the first failing one raised, as the cause of an error with its traceback."""
         supervisor.end_all(_GRACE)
-        refused = supervisor.job.folder / "refused"
-        if refused.exists():
-            raise MisconfigurationException(refused.read_text(encoding="utf-8"))
+        _check_not_refused(supervisor.job)
         try:
             original = pickle.loads((supervisor.job.folder / f"error-{cause.rank}").read_bytes())
         except Exception:  # noqa: BLE001 -- an exception's own way of being pickled may raise anything
@@ -220,6 +219,17 @@ def _stalled_at_end(job: Job, timeout: float) -> int | None:
         return None
     late = [rank for rank in range(job.num_ranks) if not (job.folder / f"done-{rank}").exists()]
     return late[0] if late else None
+
+
+def _check_not_refused(job: Job) -> None:
+    """Raise here what a rank has refused while it was importing the script.
+
+    Raises:
+        MisconfigurationException: It did.
+    """
+    refused = job.folder / "refused"
+    if refused.exists():
+        raise MisconfigurationException(refused.read_text(encoding="utf-8"))
 
 
 def _refuse_import(folder: Path) -> None:

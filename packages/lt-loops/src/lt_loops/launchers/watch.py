@@ -9,11 +9,13 @@ import atexit
 import faulthandler
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
 import traceback
+from multiprocessing.util import get_temp_dir
 from typing import TYPE_CHECKING, Any, TextIO
 
 from lt_loops.launchers.failure import FailureKind, kind_of, note_failure, read_failures
@@ -125,6 +127,7 @@ class RankWatch(threading.Thread):
             # torch keeps what hooks of exceptions print until they are over; this one never is.
             print(f"\n{self._last_words()}", file=sys.__stderr__ or sys.stderr, flush=True)
             self._job.remove()
+        shutil.rmtree(get_temp_dir(), ignore_errors=True)  # nothing that would remove it runs any more
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
