@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lt_core.errors import MisconfigurationException
 from lt_core.transfer import move_data_to_device
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["DataHooks"]
 
@@ -17,10 +20,13 @@ class DataHooks:
 
     Attributes:
         prepare_data_per_node: Whether `prepare_data` runs once on each node rather than once in all.
+        prepare_data_lock: The file that is locked meanwhile, so that two runs do not prepare the same data at a time;
+            None for one per class and user on this machine.
         allow_zero_length_dataloader_with_multiple_devices: Whether one rank may have no batches while others have some.
     """
 
     prepare_data_per_node: bool = True
+    prepare_data_lock: str | Path | None = None
     allow_zero_length_dataloader_with_multiple_devices: bool = False
 
     def prepare_data(self) -> None:

@@ -19,6 +19,8 @@ __all__ = ["file_lock", "prepare_lock"]
 
 _WAIT_SECONDS = 0.05
 
+_held: set[Path] = set()
+
 
 @contextmanager
 def prepare_lock(owner: object) -> Iterator[None]:
@@ -44,8 +46,15 @@ def prepare_lock(owner: object) -> Iterator[None]:
         user = getattr(os, "getuid", lambda: "user")()
         path = Path(tempfile.gettempdir()) / f"lt-prepare-{user}" / f"{kind.__name__}-{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(path):
+    if path in _held:  # preparing one's data may need another run in this process
         yield
+        return
+    with file_lock(path):
+        _held.add(path)
+        try:
+            yield
+        finally:
+            _held.discard(path)
 
 
 @contextmanager

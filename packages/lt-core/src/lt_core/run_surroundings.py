@@ -10,6 +10,7 @@ from lt_core.checkpoint import restore_callbacks, restore_datamodule, restore_mo
 from lt_core.checkpoint_file import load_checkpoint_file
 from lt_core.hooks.calls import HookCalls, is_overridden, resolve_hook_calls
 from lt_core.optimizer_setup import configure_optimizers
+from lt_core.prepare_lock import prepare_lock
 from lt_core.state import TrainerFn, TrainerState, TrainerStatus
 from lt_core.trainer_base import TrainerBase
 
@@ -87,7 +88,8 @@ class RunSurroundings(TrainerBase):
         self.attach(module)
         owners = [module] if self.datamodule is None else [self.datamodule, module]
         for owner in owners:
-            self._outside("prepare_data", owner)
+            with prepare_lock(owner):
+                self._outside("prepare_data", owner)
         for logger in self.loggers:
             _ = logger.experiment
         if self.datamodule is not None:

@@ -22,6 +22,7 @@ from lt_core.hooks import HookCall, HookCalls, bind_hook, is_overridden, resolve
 from lt_core.hparams import unpicklable_hparams
 from lt_core.module import LightningModule
 from lt_core.optimizer_setup import configure_optimizers
+from lt_core.prepare_lock import prepare_lock
 from lt_core.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
 from lt_core.state import RunningStage, TrainerFn, TrainerStatus
 from lt_loops.arguments import resolve_loop_limits
@@ -268,8 +269,9 @@ class Run:
             if owner is None:
                 continue
             here = trainer.local_rank == 0 if owner.prepare_data_per_node else trainer.global_rank == 0
-            if here:
-                self._run_hook("prepare_data", owner, DataHooks)
+            if here and is_overridden("prepare_data", owner, DataHooks):
+                with prepare_lock(owner):
+                    self._run_hook("prepare_data", owner, DataHooks)
         trainer.strategy.barrier("prepare_data")
 
     def _setup(self, module: LightningModule) -> None:
