@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from lt_core.callback import Callback
 from lt_core.errors import SIGTERMException
 from lt_core.module import LightningModule
 from lt_core.testing import RecordingLogger, run_ranks
@@ -147,3 +151,39 @@ def test_on_several_ranks_every_rank_goes_on_where_it_was(tmp_path: Path, spot: 
     """Each rank has its own random numbers and data, and the file holds them."""
     for whole, first, resumed in run_ranks(_on_ranks, 2, str(tmp_path), spot, 1, timeout=150):
         assert_same(whole, first, resumed)
+
+
+class SignalAtRandom(Callback):
+    """Sends SIGTERM to one rank at a random moment, and makes all ranks unequally slow."""
+
+    def __init__(self, seed: int) -> None:
+        dice = random.Random(seed)
+        self.victim, self.delay = dice.randrange(3), dice.random() * 0.3
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.global_rank == self.victim:
+            threading.Timer(self.delay, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        time.sleep(random.random() * 0.06)
+
+
+def _ended_at_random(folder: str) -> list[Any]:
+    signal.signal(signal.SIGTERM, lambda *_: None)  # a signal that comes after the run must not end this process
+    ends = []
+    for trial in range(6):
+        place, module = f"{folder}/{trial}", Noisy()
+        code = fit(place, module, callbacks=[SignalAtRandom(trial)])[2]
+        ends.append((code, module.trainer.global_step, sorted(path.name for path in Path(place).glob("*.ckpt"))))
+        time.sleep(0.3)
+    return ends
+
+
+def test_sigterm_at_any_moment_on_any_rank_ends_all_at_the_same_step(tmp_path: Path) -> None:
+    """Whatever a rank is doing then, all save at one step and end with 143."""
+    results = run_ranks(_ended_at_random, 3, str(tmp_path), timeout=150)
+
+    assert results[0] == results[1] == results[2]
+    interrupted = [end for end in results[0] if end[0] is not None]
+    assert interrupted
+    assert all((code, files) == (143, ["hpc_ckpt_1.ckpt"]) for code, _, files in interrupted)
