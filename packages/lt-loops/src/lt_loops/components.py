@@ -8,11 +8,10 @@ from typing import Any
 from lt_core.errors import MisconfigurationException, MisconfigurationValueError
 from lt_loops.accelerators import resolve_accelerator, resolve_devices
 from lt_loops.checkpoint_io import CheckpointIO
-from lt_loops.environments import ClusterEnvironment, EnvironmentRegistry
+from lt_loops.environments.base import ClusterEnvironment
 from lt_loops.interactive import is_interactive
 from lt_loops.precision import Precision, resolve_precision
-from lt_loops.strategies import DDPStrategy, ParallelStrategy, SingleDeviceStrategy, Strategy
-from lt_loops.strategies.checks import check_parallel, warn_of_processes_that_ignore_each_other
+from lt_loops.strategies import SingleDeviceStrategy, Strategy
 from lt_loops.strategies.layer_sync import LayerSync
 from lt_loops.strategies.names import strategy_of_name
 
@@ -51,10 +50,7 @@ def resolve_components(
         resolved.cluster_environment = environments[0]
     if layer_syncs:
         _take_layer_sync(resolved, layer_syncs[0])
-    if isinstance(resolved, ParallelStrategy):
-        check_parallel(resolved)
-    elif strategy == "auto" and devices == "auto":
-        warn_of_processes_that_ignore_each_other()
+    resolved.check(chosen_freely=strategy == "auto" and devices == "auto")
     if precisions:
         resolved.precision_plugin = precisions[0]
     elif precision is not None or not isinstance(strategy, Strategy):
@@ -77,11 +73,6 @@ def _complete(strategy: Strategy, accelerator: Any, devices: Any) -> Strategy:
     if strategy.accelerator is None or (devices == "auto" and strategy.has_devices):
         return strategy
     found = resolve_devices(strategy.accelerator, devices)
-    if isinstance(strategy, ParallelStrategy) and strategy.has_devices and strategy.parallel_devices != found:
-        raise MisconfigurationValueError(
-            f"`Trainer(devices={devices!r})` contradicts its strategy, which was made with `parallel_devices="
-            f"{[str(device) for device in strategy.parallel_devices]}`. Expected one of them: leave `devices` out."
-        )
     strategy.use_devices(found)
     return strategy
 
@@ -101,8 +92,14 @@ def _choose(strategy: Any, accelerator: Any, devices: Any, num_nodes: int) -> St
     return resolved
 
 
+def _environment_of_name(name: str) -> ClusterEnvironment:
+    from lt_loops.environments import EnvironmentRegistry
+
+    return EnvironmentRegistry.get(name)
+
+
 def _take_layer_sync(strategy: Strategy, layer_sync: LayerSync) -> None:
-    if not isinstance(strategy, DDPStrategy):
+    if not strategy.takes_layer_sync:
         raise MisconfigurationValueError(
             f"`Trainer(plugins=[{layer_sync!r}])` got layers that see the batches of all processes, and the strategy "
             f'`{type(strategy).__name__}` does not put them in. Expected one that does: pass `strategy="ddp"`.'
@@ -115,7 +112,7 @@ def _sort_plugins(
 ) -> tuple[list[Precision], list[CheckpointIO], list[ClusterEnvironment], list[LayerSync]]:
     several = isinstance(plugins, Iterable) and not isinstance(plugins, str)
     given = [] if plugins is None else list(plugins) if several else [plugins]
-    listed = [EnvironmentRegistry.get(plugin) if isinstance(plugin, str) else plugin for plugin in given]
+    listed = [_environment_of_name(plugin) if isinstance(plugin, str) else plugin for plugin in given]
     precisions = [plugin for plugin in listed if isinstance(plugin, Precision)]
     checkpoint_ios = [plugin for plugin in listed if isinstance(plugin, CheckpointIO)]
     environments = [plugin for plugin in listed if isinstance(plugin, ClusterEnvironment)]

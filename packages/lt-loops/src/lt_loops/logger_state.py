@@ -26,7 +26,7 @@ def dump_loggers(loggers: Sequence[Any]) -> list[dict[str, Any]]:
     entries = []
     for logger in loggers:
         # Third-party loggers need not derive from ours: those without the method have nothing to keep.
-        state = getattr(logger, "state_dict", dict)()
+        state: dict[str, Any] = getattr(logger, "state_dict", dict)()
         if isinstance(state, dict) and state:
             entries.append({**_identity(logger), "state": state})
     return entries

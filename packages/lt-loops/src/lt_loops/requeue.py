@@ -10,12 +10,11 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
-from lt_loops.environments.slurm import SLURMEnvironment, SlurmTasksError, is_task_of_slurm
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from lt_loops.environments import SLURMEnvironment
     from lt_loops.strategies import Strategy
 
 __all__ = ["RequeueWatch"]
@@ -68,6 +67,8 @@ class RequeueWatch:
 
 
 def _slurm_of(strategy: Strategy) -> SLURMEnvironment | None:
+    from lt_loops.environments.slurm import SLURMEnvironment, SlurmTasksError, is_task_of_slurm
+
     environment = strategy.cluster_environment
     if environment is not None:
         return environment if isinstance(environment, SLURMEnvironment) else None

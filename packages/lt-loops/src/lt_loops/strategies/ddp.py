@@ -66,6 +66,8 @@ class DDPStrategy(ParallelStrategy):
         'ddp_spawn'
     """
 
+    takes_layer_sync = True
+
     def __init__(
         self,
         accelerator: Accelerator | None = None,

@@ -10,11 +10,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from lt_core.errors import MisconfigurationValueError
 from lt_core.rank_zero import rank_zero_only
 from lt_loops.environments import ClusterEnvironment, detect_environment
 from lt_loops.environments.topology import check_topology
 from lt_loops.ranks.board import RankBoard
 from lt_loops.ranks.exchange import ProcessGroupExchange
+from lt_loops.strategies.checks import check_parallel
 from lt_loops.strategies.preflight import preflight
 from lt_loops.strategies.process_group import choose_backend, connect_store, join_process_group
 from lt_loops.strategies.reduce_ops import reduce_op_of
@@ -90,7 +92,17 @@ class ParallelStrategy(Strategy):
         return self._was_given_devices
 
     def use_devices(self, devices: list[torch.device]) -> None:
-        """Take this machine's devices, one for each process."""
+        """Take this machine's devices, one for each process.
+
+        Raises:
+            MisconfigurationValueError: It was made with others.
+        """
+        if self._was_given_devices and devices != self.parallel_devices:
+            raise MisconfigurationValueError(
+                f"`Trainer(devices=…)` means {[str(device) for device in devices]}, and its strategy was made with "
+                f"`parallel_devices={[str(device) for device in self.parallel_devices]}`. Expected one of them: leave "
+                "`devices` out."
+            )
         self.parallel_devices = list(devices)
 
     @property
@@ -139,6 +151,10 @@ class ParallelStrategy(Strategy):
     def exchange(self) -> Exchange | None:
         """Combines logged values of all ranks; None where there is one."""
         return ProcessGroupExchange(self) if self.world_size > 1 else None
+
+    def check(self, *, chosen_freely: bool) -> None:
+        """Check devices, machines, notebook and environment against each other."""
+        check_parallel(self)
 
     # -- a run
 

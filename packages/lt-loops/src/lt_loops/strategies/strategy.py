@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lt_loops.environments import ClusterEnvironment
     from lt_loops.launchers import Launcher
     from lt_loops.ranks.board import RankBoard
+    from lt_loops.strategies.layer_sync import LayerSync
 
 __all__ = ["Strategy"]
 
@@ -45,6 +46,8 @@ class Strategy(ABC):
         strategy_name: The name under which it is registered.
         launcher: Starts the processes; None where there is one only.
         board: What the processes of this machine tell each other without a collective; None where there is one only.
+        layer_sync: Puts in layers that see the batches of all processes; None where there are none.
+        takes_layer_sync: Whether it puts in such layers.
         num_nodes: How many machines take part.
         cluster_environment: Who started the processes; None where there is one only and nobody said.
         timeout: How long a process may wait for the others.
@@ -55,6 +58,8 @@ class Strategy(ABC):
     strategy_name: str = ""
     launcher: Launcher | None = None
     board: RankBoard | None = None
+    layer_sync: LayerSync | None = None
+    takes_layer_sync: bool = False
     num_nodes: int = 1
     cluster_environment: ClusterEnvironment | None = None
     timeout: timedelta = timedelta(minutes=30)
@@ -150,6 +155,17 @@ class Strategy(ABC):
         Args:
             devices: This node's devices. By default they are ignored: the strategy finds its own.
         """
+
+    def check(self, *, chosen_freely: bool) -> None:
+        """Check what can be checked before any process starts.
+
+        Args:
+            chosen_freely: Whether the user named neither a strategy nor devices.
+        """
+        if chosen_freely:
+            from lt_loops.strategies.checks import warn_of_processes_that_ignore_each_other
+
+            warn_of_processes_that_ignore_each_other()
 
     # -- a run
 
