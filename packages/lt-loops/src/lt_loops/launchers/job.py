@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
@@ -61,6 +62,19 @@ class Job:
         step = board.read(BoardField.STEP, rank)
         board.close()
         return None if step < 0 else step
+
+    def tell_port(self, port: int) -> None:
+        """Tell the ranks that wait for it where they meet."""
+        draft = self.folder / "port.draft"
+        draft.write_text(str(port), encoding="utf-8")
+        os.replace(draft, self.folder / "port")
+
+    def wait_for_port(self) -> str:
+        """Wait until all ranks are started; return the port where they meet."""
+        path = self.folder / "port"
+        while not path.exists():
+            time.sleep(0.01)
+        return path.read_text(encoding="utf-8")
 
     def note_temporary_folder(self) -> None:
         """Write down where `multiprocessing` keeps the sockets of this process, which leaves them when it is killed."""

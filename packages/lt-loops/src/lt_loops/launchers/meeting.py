@@ -28,23 +28,29 @@ class Meeting:
     Args:
         strategy: Knows how many ranks there are, and the address where there are several machines.
         job: The job on this machine.
-
-    Raises:
-        MisconfigurationException: With several machines, the port that was agreed on cannot be bound.
     """
 
     def __init__(self, strategy: ParallelStrategy, job: Job) -> None:
         self._job = job
         self._node_rank = strategy.node_rank
         self._world_size = strategy.num_nodes * strategy.num_processes
+        self._is_alone = strategy.num_nodes == 1
         environment = strategy.cluster_environment
+        self._address = _LOOPBACK if self._is_alone else environment.main_address
+        self._port = 0 if self._is_alone else environment.main_port
         self._store: dist.TCPStore | None = None
-        if strategy.num_nodes == 1:
-            self._address = _LOOPBACK
-            self._store = dist.TCPStore(_LOOPBACK, 0, None, is_master=True, wait_for_workers=False)
-            self._port = int(self._store.port)
-            return
-        self._address, self._port = environment.main_address, environment.main_port
+
+    def open(self) -> int:
+        """Host the store, where this machine is the one that does.
+
+        A process must not be forked afterwards: the store's thread may hold a lock at that moment, for ever.
+
+        Returns:
+            The port.
+
+        Raises:
+            MisconfigurationException: With several machines, the port that was agreed on cannot be bound.
+        """
         if self._node_rank == 0:
             try:
                 self._store = dist.TCPStore(self._address, self._port, None, is_master=True, wait_for_workers=False)
@@ -53,6 +59,8 @@ class Meeting:
                     f"The port MASTER_PORT={self._port} of this machine cannot be bound ({error}). Expected a free one "
                     "on which all machines meet: set MASTER_PORT to another number, on all machines."
                 ) from error
+            self._port = int(self._store.port)
+        return self._port
 
     def environment(self, rank: int, threads: str | None) -> dict[str, str]:
         """Return the variables of a rank of this machine.

@@ -104,6 +104,7 @@ class ProcessLauncher(Launcher):
             context = self._start(job, meeting, Payload(trainer, call))
             supervisor = Supervisor(job, _Processes(context), strategy.timeout.total_seconds())
             try:
+                job.tell_port(meeting.open())
                 self._wait(trainer, context, supervisor)
             finally:
                 supervisor.processes.kill()

@@ -51,6 +51,7 @@ def _call(rank: int, payload: Payload, job: Job, start_method: str) -> None:
     if "OMP_NUM_THREADS" in os.environ:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     trainer, call = payload.open()
+    os.environ["MASTER_PORT"] = job.wait_for_port()
     known = Known(trainer, call)
     trainer.metrics_board.sink.device = trainer.strategy.root_device
     value = call(trainer)

@@ -79,9 +79,10 @@ class ScriptLauncher(Launcher):
         command = script_command() if num_ranks > 1 else []
         threads = threads_per_rank(num_ranks)
         job = Job.create(0, num_ranks)
-        self._meeting = Meeting(strategy, job)
-        environments = {rank: self._meeting.environment(rank, threads) for rank in range(num_ranks)}
         try:
+            self._meeting = Meeting(strategy, job)
+            self._meeting.open()
+            environments = {rank: self._meeting.environment(rank, threads) for rank in range(num_ranks)}
             supervisor = None if num_ranks == 1 else self._start_scripts(job, command, environments)
         except BaseException:
             job.remove()
