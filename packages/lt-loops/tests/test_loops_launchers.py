@@ -46,7 +46,7 @@ class Collecting(BoringModel):
     def predict_step(self, batch: Tensor, batch_idx: int) -> Any:
         if getattr(self, "refuses", False):
             raise KeyError("no prediction today")
-        return batch.sum()
+        return batch.exp().sum()
 
 
 class Remembers(Callback):
@@ -91,6 +91,18 @@ def test_the_caller_goes_on_as_if_the_call_had_run_here(quiet: Any, start: str) 
         assert [value.shape for value in predictions] == [torch.Size([])] * len(predictions)
         assert trainer.global_step == 8
         assert len(module.losses) == 8
+
+
+def test_forked_ranks_compute_after_this_process_has_used_several_threads(quiet: Any) -> None:
+    """OpenMP's pool is not copied: a forked rank that used it would never come back."""
+    torch.set_num_threads(2)
+    torch.randn(4_000_000).exp().sum()
+    module = Collecting()
+    trainer = quiet(devices=2, strategy=DDPStrategy(start_method="fork"))
+
+    predictions = trainer.predict(module, DataLoader(torch.randn(2, 4_000_000)))
+
+    assert len(predictions) == 2
 
 
 def test_an_error_of_a_rank_is_raised_here_with_its_traceback_and_the_error_itself_as_its_cause(quiet: Any) -> None:

@@ -86,11 +86,22 @@ class Meeting:
         return variables
 
 
-def threads_per_rank(num_ranks: int) -> str | None:
+def threads_per_rank(num_ranks: int, *, forked: bool = False) -> str | None:
     """Return how many threads each rank shall compute with, None where the user has said it or there is one rank.
 
     Each process would otherwise take all cores, and together they would take each other's.
+
+    Args:
+        num_ranks: How many ranks there are on this machine.
+        forked: Whether they are copies of this process, in which OpenMP may have threads already: a copy has none of
+            them and can compute with one thread only.
     """
+    if forked:
+        rank_zero_info(
+            f"Each of {num_ranks} ranks computes with one thread on the CPU, as a copy of this process must; "
+            '`strategy="ddp_spawn"` uses all cores.'
+        )
+        return "1"
     if num_ranks == 1 or "OMP_NUM_THREADS" in os.environ:
         return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -129,7 +129,7 @@ class ProcessLauncher(Launcher):
             _refuse_import(Path(folder))
 
     def _start(self, job: Job, meeting: Meeting, payload: Payload) -> _Context:
-        threads = threads_per_rank(job.num_ranks)
+        threads = threads_per_rank(job.num_ranks, forked=self._start_method == "fork")
         ranks = range(job.num_ranks)
         # A fork server has the environment of the moment when it was started.
         environments = {rank: {**os.environ, **meeting.environment(rank, threads)} for rank in ranks}

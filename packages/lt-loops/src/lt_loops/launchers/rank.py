@@ -48,7 +48,9 @@ def run_rank(rank: int, payload: Payload, start_method: str) -> None:
 
 def _call(rank: int, payload: Payload, job: Job, start_method: str) -> None:
     rank_zero_only.rank = rank  # a forked process has its parent's
-    if "OMP_NUM_THREADS" in os.environ:
+    if start_method == "fork":
+        torch.set_num_threads(1)  # the threads of OpenMP's pool are not copied, and it would wait for them for ever
+    elif "OMP_NUM_THREADS" in os.environ:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     trainer, call = payload.open()
     os.environ["MASTER_PORT"] = job.wait_for_port()
