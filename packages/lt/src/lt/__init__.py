@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lt import (
         accelerators,
         callbacks,
+        compat,
         core,
         data,
         demos,
@@ -45,6 +46,7 @@ __all__ = [
     "Trainer",
     "accelerators",
     "callbacks",
+    "compat",
     "core",
     "data",
     "demos",
