@@ -108,7 +108,7 @@ if __name__ == "__main__":
 
 
 def test_ranks_that_the_trainer_starts_know_the_old_names(tmp_path: Path) -> None:
-    """`strategy="ddp"` runs the script again for each rank, and `"ddp_spawn"` spawns: both import the old names."""
+    """`strategy="ddp"` runs the script again for each rank, by `python script.py`, and it finds the old names."""
     script = written(
         tmp_path / "ranks.py",
         """

@@ -102,7 +102,7 @@ def alias(*, children: bool = True) -> None:
                 f"{', '.join(ROOTS)}. Call `lt.compat.alias()` before the first such import, or start the program with "
                 "`lt run script.py`."
             )
-        sys.meta_path.insert(0, AliasFinder())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, AliasFinder())
     if children:
         alias_in_children()
 

@@ -24,6 +24,6 @@ def get_filesystem(path: str | Path, **kwargs: Any) -> Any:
         >>> get_filesystem("some/folder").protocol
         ('file', 'local')
     """
-    from fsspec.core import url_to_fs
+    from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
     return url_to_fs(str(path), **kwargs)[0]

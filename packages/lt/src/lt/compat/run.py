@@ -6,7 +6,7 @@ import os
 import sys
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from lt.compat.finder import alias
 
@@ -31,7 +31,7 @@ def run_script(script: str, arguments: Sequence[str] = ()) -> None:
     """
     path = os.path.abspath(script)
     loader = SourceFileLoader("__main__", path)
-    code = loader.source_to_code(cast("bytes", loader.get_data(path)), path)
+    code = loader.source_to_code(loader.get_data(path), path)
     alias()
     main = ModuleType("__main__")
     main.__file__ = path
