@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import threading
 import time
 import traceback
 from multiprocessing.connection import Connection, wait
@@ -93,6 +94,7 @@ def _work(connection: Connection, environment: dict[str, str], function: Callabl
     import torch
 
     os.environ.update(environment)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
         answer = (True, pickle.dumps(function(*args)))
@@ -100,6 +102,14 @@ def _work(connection: Connection, environment: dict[str, str], function: Callabl
         answer = (False, pickle.dumps(traceback.format_exc()))
     connection.send(answer)
     connection.close()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that runs the test is gone, however it ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _collect(connections: list[Any], deadline: float) -> list[tuple[bool, bytes] | None]:
