@@ -59,6 +59,15 @@ def _spread(values: list[float]) -> tuple[float, float]:
     return ordered[len(ordered) // 4], ordered[(3 * len(ordered)) // 4]
 
 
+def _step_times(name: str, steps: int, pairs: int) -> dict[str, list[list[float]]]:
+    """Measure the steps of a framework on one rank and on two."""
+    counts = {"steps": steps, "two_ranks": max(steps // 4, 300)}
+    measured: dict[str, list[list[float]]] = {}
+    for kind, count in counts.items():
+        measured |= _child(kind, name, str(count), str(pairs)) or {}
+    return measured
+
+
 def _measure(frameworks: list[str], *, rounds: int, steps: int, pairs: int) -> Figures:
     found: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
     starts: dict[str, list[dict[str, float]]] = defaultdict(list)
@@ -68,9 +77,7 @@ def _measure(frameworks: list[str], *, rounds: int, steps: int, pairs: int) -> F
         # Every second round goes the other way, so that nobody is always first.
         for name in frameworks[:: -1 if turn % 2 else 1]:
             print(f"round {turn + 1} of {rounds}: {name}", file=sys.stderr)
-            for variant, measured in (_child("steps", name, str(steps), str(pairs)) or {}).items():
-                found[variant, name] += measured
-            for variant, measured in (_child("two_ranks", name, str(max(steps // 4, 300)), str(pairs)) or {}).items():
+            for variant, measured in _step_times(name, steps, pairs).items():
                 found[variant, name] += measured
             starts[name] += [each for each in [_child("startup", name)] if each]
         for name in modules:

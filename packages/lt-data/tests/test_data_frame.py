@@ -353,6 +353,7 @@ def test_a_batch_costs_a_few_calls_whatever_its_size() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("shuffle_on", ["cpu", "device"])
 def test_data_lie_and_are_shuffled_on_the_device(shuffle_on: str) -> None:
     """Batches are made there; an order drawn on the host is that of the host."""

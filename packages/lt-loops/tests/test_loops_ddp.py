@@ -145,7 +145,7 @@ class Partly(Net):
         return loss if batch_idx >= self.since else loss + 0 * sum(p.sum() for p in self.spare.parameters())
 
 
-def _train_partly(since: int, search: bool) -> int:  # noqa: FBT001
+def _train_partly(since: int, search: bool) -> int:
     trainer = Trainer(
         accelerator="cpu",
         devices=2,

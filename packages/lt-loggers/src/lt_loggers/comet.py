@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -102,6 +101,8 @@ class CometLogger(RemoteRunLogger):
         if self._key is None and rank_zero_only.rank == 0:
             if self._mode == "create":
                 return str(self.experiment.get_key())
+            import secrets
+
             self._key = secrets.token_hex(16)
         return self._key
 

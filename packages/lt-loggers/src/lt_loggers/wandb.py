@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import string
 import sys
 from collections.abc import Mapping, Sequence
@@ -145,6 +144,8 @@ class WandbLogger(RemoteRunLogger):
         if self._id is None and rank_zero_only.rank == 0:
             run = getattr(sys.modules.get("wandb"), "run", None)
             # An id of our own, so that the place of the run is known before it begins.
+            import secrets
+
             self._id = str(run.id) if run is not None else "".join(secrets.choice(_ID_LETTERS) for _ in range(8))
         return self._id
 

@@ -27,6 +27,7 @@ def stored_size(tensor: Tensor) -> tuple[int, int]:
     (scales, zero points) counts as memory where it is part of the tensor.
 
     Example:
+        >>> import torch
         >>> stored_size(nn.Parameter(torch.zeros(3, 2)))
         (6, 24)
     """
