@@ -73,7 +73,8 @@ class Timer(Callback):
         self._verbose = verbose
         self._start_time: dict[RunningStage, float | None] = dict.fromkeys(RunningStage)
         self._end_time: dict[RunningStage, float | None] = dict.fromkeys(RunningStage)
-        self._offset = 0.0
+        self._offset = 0.0  # of training
+        self._other_offsets: dict[RunningStage, float] = {}
         self._deadline = AgreedDeadline()
 
     def uses_hook(self, name: str) -> bool:
@@ -94,9 +95,10 @@ class Timer(Callback):
         return self._end_time[RunningStage(stage)]
 
     def time_elapsed(self, stage: str = RunningStage.TRAINING) -> float:
-        """Return the seconds a stage has taken; for training, those of the run it was resumed from included."""
+        """Return the seconds a stage has taken, those of the run it was resumed from included."""
         start, end = self.start_time(stage), self.end_time(stage)
-        offset = self._offset if stage == RunningStage.TRAINING else 0.0
+        stage = RunningStage(stage)
+        offset = self._offset if stage is RunningStage.TRAINING else self._other_offsets.get(stage, 0.0)
         if start is None:
             return offset
         return (time.monotonic() if end is None else end) - start + offset
@@ -150,8 +152,11 @@ class Timer(Callback):
         return {"time_elapsed": {stage.value: self.time_elapsed(stage) for stage in RunningStage}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the seconds that training has already taken."""
-        self._offset = state_dict.get("time_elapsed", {}).get(RunningStage.TRAINING.value, 0.0)
+        """Take over the seconds that the stages have already taken."""
+        taken = state_dict.get("time_elapsed", {})
+        self._offset = taken.get(RunningStage.TRAINING.value, 0.0)
+        others = set(RunningStage) - {RunningStage.TRAINING}
+        self._other_offsets = {stage: taken.get(stage.value, 0.0) for stage in others}
 
     def _begin(self, stage: RunningStage) -> None:
         self._start_time[stage] = time.monotonic()

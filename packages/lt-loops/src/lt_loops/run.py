@@ -5,7 +5,7 @@ What happens between `Run.begin` and `Run.end` is the loops' matter.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -494,8 +494,7 @@ class Run:
         if self._fn == TrainerFn.FITTING:
             self._call("on_fit_end")
         self._each("teardown", str(self._fn), module)
-        for logger in trainer.loggers:
-            logger.finalize("success")
+        self._finalize("success")
         trainer.profiler.describe()
         trainer.state.status, trainer.state.stage = TrainerStatus.FINISHED, None
 
@@ -506,13 +505,18 @@ class Run:
         finally:
             if isinstance(error, SIGTERMException):
                 self._requeue.put_back(first=self._trainer.is_global_zero)
-            for logger in self._trainer.loggers:
-                logger.finalize("failed")
+            self._finalize("failed")
             self._free()
             for loop in (self._trainer.validate_loop, self._trainer.test_loop, self._trainer.predict_loop):
                 loop.restore_modes()  # or the next fit would train in evaluation mode
             self._trainer.fit_loop.resume = None  # what was not restored yet is not the next run's
             self._trainer.state.stage = None
+
+    def _finalize(self, status: str) -> None:
+        """Tell all loggers that the run has ended, also those after one that raises."""
+        with ExitStack() as stack:
+            for logger in reversed(self._trainer.loggers):
+                stack.callback(logger.finalize, status)
 
     def _tell(self, error: BaseException) -> None:
         trainer = self._trainer

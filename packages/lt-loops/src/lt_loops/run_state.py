@@ -178,6 +178,7 @@ def restore_fit_progress(trainer: Trainer, module: LightningModule, checkpoint: 
         loop.schedulers.steps = scheduled["total"]["completed"]
     progress.scheduler_steps_before_epoch = scheduled["total"]["completed"] - scheduled["current"]["completed"]
     loop.progress = progress
+    trainer.is_last_batch = progress.is_last_batch
     loader = entry.get("loader")
     if loader is None and phase != "epoch_end" and progress.batch + (phase != "idle") > 0:
         # A file of another origin: how many batches of the epoch were used is all that it tells.
