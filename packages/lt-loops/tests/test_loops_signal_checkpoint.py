@@ -60,7 +60,7 @@ def fit(
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     torch.manual_seed(7 + int(os.environ.get("LOCAL_RANK", "0")))
     logger = RecordingLogger()
-    settings: dict[str, Any] = {"enable_checkpointing": True, "default_root_dir": folder, **options}
+    settings: dict[str, Any] = {"default_root_dir": folder, **options}
     trainer = Trainer(
         accelerator="cpu",
         devices=ranks,

@@ -271,7 +271,6 @@ def _fit_until_signal(folder: str, victim: int, when: str) -> tuple[int, int | s
         devices=int(os.environ["WORLD_SIZE"]),
         strategy="ddp",
         logger=False,
-        enable_checkpointing=True,
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,
