@@ -68,7 +68,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests of all packages, their doctests and the integration tests, on the working tree."""
     install_workspace(session, *group("test"))
-    session.run("pytest", "-n", "2", *session.posargs, env=ONE_THREAD)
+    session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
@@ -102,7 +102,7 @@ def isolation(session: nox.Session, package: str) -> None:
 def integration(session: nox.Session) -> None:
     """Run the integration tests and the examples against the built wheels of all packages together."""
     session.install(*build_wheels(session, *PROJECTS), *group("test"))
-    session.run("pytest", "-n", "2", "integration_tests", *session.posargs, env=ONE_THREAD)
+    session.run("pytest", "-n", "2", "--dist", "worksteal", "integration_tests", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(python=OLDEST_PYTHON)
@@ -110,7 +110,7 @@ def floor(session: nox.Session) -> None:
     """Run all tests on the oldest Python and the oldest releases that the packages say they work with."""
     editable = [argument for name in PROJECTS for argument in ("-e", f"packages/{name}")]
     session.install(*editable, "-r", "integration_tests/pins/floor.txt")
-    session.run("pytest", "-n", "2", *session.posargs, env=ONE_THREAD)
+    session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
