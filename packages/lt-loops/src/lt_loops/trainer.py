@@ -95,7 +95,7 @@ class Trainer(TrainerBase):
         detect_anomaly: Find out which operation made a NaN gradient; slow.
         barebones: Switch off everything that is not training, to measure it.
         plugins: Precision and checkpoint plugins.
-        sync_batchnorm: Synchronise batch norm over ranks; there is one rank on one device.
+        sync_batchnorm: Let batch norm see the batches of all ranks; on GPUs.
         reload_dataloaders_every_n_epochs: Ask for new loaders each that many epochs; 0 for never.
         default_root_dir: Where logs and checkpoints go; by default the current folder.
         enable_autolog_hparams: Whether to log hyperparameters at the start of a run.
